@@ -37,7 +37,8 @@ type Subscription interface {
 
 	// Settle carries out the settlements in order and returns when all of them
 	// are safe. At most Capabilities.MaxSettle are passed at once, each delivery
-	// once. It is called from one goroutine at a time.
+	// once. At most Capabilities.SettleCalls goroutines call it at the same time;
+	// settlements whose order matters are passed in one call.
 	//
 	// A nil error means all succeeded. A [*SettleError] names those that failed,
 	// and all others succeeded; any other error means that all failed. One that

@@ -12,6 +12,8 @@ type Capabilities struct {
 	// System is OpenTelemetry's messaging.system: "anyqueue_memory", "rabbitmq",
 	// "aws_sqs", "kafka".
 	System string
+	// Source is the queue or topic that is consumed, as in Delivery.Source.
+	Source string
 
 	// Lease is how long a fresh delivery is leased; 0 when a lease has no deadline
 	// of its own.
@@ -61,6 +63,9 @@ type Capabilities struct {
 	// least 1.
 	MaxSettle int
 	MaxExtend int
+	// SettleCalls is how many calls of Settle may be under way at once; 0 means 1.
+	// More than one helps where a settlement is a round trip (SQS).
+	SettleCalls int
 	// SettleLinger is how long a settlement may wait for others so that a batch is
 	// filled; 0 where an exchange is cheap. A batch that is full, a lease about to
 	// end and a shutdown never wait.

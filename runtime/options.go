@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/failure"
 )
 
@@ -85,6 +86,11 @@ type Options struct {
 	// nothing started for so long. Default 1 min.
 	StallAfter time.Duration
 
+	// StatsEvery is how often the broker is asked what the queue looks like, for
+	// metrics and health. Default 15 s; negative: never. Every consumer reports what
+	// it was told of the same queue: take the maximum over instances, not the sum.
+	StatsEvery time.Duration
+
 	// Middleware wraps the handler, the first outermost.
 	Middleware []Middleware
 
@@ -113,10 +119,15 @@ type RetryPolicy struct {
 	MaxElapsed time.Duration
 	// Backoff is the delay between attempts, unless the class has its own.
 	Backoff Backoff
-	// MaxHold is the longest delay that is held inside the process: lease
-	// extended, no worker taken, key held back. Longer ones go through the broker
-	// where it can delay. Default 2 s; negative: nothing is held that the broker can
-	// delay.
+	// MaxHold is how long, in all, one delivery may be held inside the process
+	// between failed attempts, where the broker could delay it instead: the lease is
+	// extended, no worker is taken. The default, 0, sends every retry through the
+	// broker, so that the count of attempts is safe there before the next one
+	// begins. Held retries save a round trip each, but a process that is killed
+	// forgets the attempts of the hold.
+	//
+	// Where the broker cannot delay, or delaying would break the order of keys,
+	// retries are held whatever this says.
 	MaxHold time.Duration
 	// Classes overrides the defaults for single classes:
 	//
@@ -151,4 +162,18 @@ type Backoff struct {
 	// Jitter is how much of the wait is random, 0 < Jitter <= 1. Default 1, full
 	// jitter: waits spread from 0. 0.2 waits between 80 % and 100 %. Negative: none.
 	Jitter float64
+}
+
+// Intent is what a driver is told before it opens the queue; o may have zero
+// fields.
+func (o Options) Intent() broker.Intent {
+	d := o.withDefaults()
+	return broker.Intent{
+		MaxAttempts:  d.Retry.MaxAttempts,
+		MaxAbandoned: max(d.MaxAbandoned, 0),
+		Delays:       d.Retry.ladder(),
+		Ordered:      d.Ordering == OrderKey,
+		MaxInFlight:  d.MaxInFlight,
+		Timeout:      d.Timeout,
+	}
 }

@@ -1,0 +1,232 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/anyqueue/anyqueue/broker"
+)
+
+// Why a lease was lost, as a metric's attribute.
+const (
+	lostExpired = "expired" // it ran out: extending failed, or nobody could extend it
+	lostRefused = "refused" // the broker says that it is not ours any more
+	lostSession = "session" // the connection or the assignment it lived on is gone
+	lostStuck   = "stuck"   // the handler outlived the consumer
+)
+
+// leaseOf notes when t's lease ends, when it must be looked at, and beyond which
+// point it is not extended.
+func (c *Consumer) leaseOf(t *task, now time.Duration, wall time.Time) {
+	t.leaseCap = now + c.opt.MaxLease
+	limit := t.leaseCap
+	if !t.d.LeaseUntil.IsZero() {
+		t.leaseLen = t.d.LeaseUntil.Sub(wall)
+		t.leaseEnd = now + t.leaseLen
+		t.lease.at = c.flight.nextLook(t)
+		if !c.cap.Extends {
+			limit = min(limit, t.leaseEnd)
+		}
+	}
+	t.leaseLimit = limit - leaseMargin(limit-now)
+}
+
+// nextLook is when the keeper must act on t: extend it while a third of the lease
+// remains, or else take the consequences a margin before it ends.
+func (f *flight) nextLook(t *task) time.Duration {
+	if f.extends && t.leaseEnd < t.leaseCap {
+		return t.leaseEnd - t.leaseLen/3
+	}
+	return t.leaseEnd - leaseMargin(t.leaseLen)
+}
+
+// keep watches over all leases, whatever state their tasks are in, until stop is
+// closed. It never calls the broker, so that no slow call can keep it from
+// noticing that another lease has run out; extending is extend's.
+func (c *Consumer) keep(stop <-chan struct{}) {
+	f := c.flight
+	alarmClock(stop, f.wakeup.lease, func() time.Duration {
+		now := c.now()
+		var lost []*attempt
+		f.mu.Lock()
+		for x := f.leases.first(); x != nil && x.at <= now; x = f.leases.first() {
+			if a := f.look(x.t, now); a != nil {
+				lost = append(lost, a)
+			}
+		}
+		next := untilFirst(f.leases, now)
+		f.mu.Unlock()
+		c.leasesLost(lost)
+		return next
+	})
+}
+
+// look acts on a lease that is due. It returns an attempt to cancel. Lock held.
+func (f *flight) look(t *task, now time.Duration) *attempt {
+	margin := leaseMargin(t.leaseLen)
+	extendable := f.extends && t.leaseEnd < t.leaseCap
+	switch {
+	case now < t.leaseEnd-margin && extendable:
+		if !t.extending {
+			t.extending = true
+			f.extending = append(f.extending, t)
+			notify(f.wakeup.extend)
+		}
+		f.leases.set(&t.lease, t.leaseEnd-margin) // whatever becomes of the call
+	case now < t.leaseEnd && !extendable:
+		// Its end was foreseen: the attempt's deadline is now, and what has no
+		// worker goes back while it still can.
+		f.leases.set(&t.lease, t.leaseEnd)
+		f.giveBackInTime(t, now)
+	default:
+		return f.lose(t, fmt.Errorf("%w: it ran out", broker.ErrLeaseLost), lostExpired, now)
+	}
+	return nil
+}
+
+// giveBackInTime releases t, if it has no worker, because its lease is about to
+// end. Lock held.
+func (f *flight) giveBackInTime(t *task, now time.Duration) {
+	switch t.state {
+	case stateReady:
+		f.ready.remove(t)
+	case stateBlocked:
+		t.queue.waiting.remove(t)
+		t.queue = nil
+	case stateHeld:
+		f.alarms.remove(&t.alarm)
+	case stateRunning:
+		t.stuckAt = now
+		return
+	case stateSettling, stateDone, stateCount:
+		return
+	}
+	f.giveBack(t)
+	f.giveBackFollowers(t)
+}
+
+// extend carries out the extensions that the keeper asks for, in batches, until
+// stop is closed. A failed call is no loss: it is tried again until the lease is
+// about to end.
+func (c *Consumer) extend(ctx context.Context, stop <-chan struct{}) {
+	f := c.flight
+	for {
+		select {
+		case <-stop:
+			return
+		case <-f.wakeup.extend:
+		}
+		for {
+			now := c.now()
+			f.mu.Lock()
+			batch, by := f.takeExtensions(c.cap.Lease, max(c.cap.MaxExtend, 1), now)
+			patience := by
+			for _, t := range batch {
+				patience = min(patience, t.leaseEnd-now)
+			}
+			f.mu.Unlock()
+			if len(batch) == 0 {
+				break
+			}
+			c.extendBatch(ctx, batch, by, patience, now)
+		}
+	}
+}
+
+// takeExtensions takes what may be extended by the same time in one call. Lock
+// held.
+func (f *flight) takeExtensions(lease time.Duration, most int, now time.Duration) (batch []*task, by time.Duration) {
+	for len(batch) < most && len(f.extending) > 0 {
+		t := f.extending[0]
+		if t.state == stateDone || t.lost != nil {
+			f.extending = f.extending[1:]
+			continue
+		}
+		full := lease
+		if full == 0 {
+			full = t.leaseLen
+		}
+		if d := min(full, t.leaseCap-now); len(batch) == 0 {
+			by = d
+		} else if d != by {
+			break
+		}
+		batch = append(batch, t)
+		f.extending = f.extending[1:]
+	}
+	if len(f.extending) == 0 {
+		f.extending = nil
+	}
+	return batch, by
+}
+
+// extendBatch makes one call, asked for at a time on the consumer's clock.
+func (c *Consumer) extendBatch(ctx context.Context, batch []*task, by, patience, asked time.Duration) {
+	f := c.flight
+	ds := make([]*broker.Delivery, len(batch))
+	for i, t := range batch {
+		ds[i] = t.d
+	}
+	call, cancel := context.WithTimeout(ctx, max(patience, time.Millisecond))
+	err := c.sub.Extend(call, ds, by)
+	cancel()
+
+	failed := elementErrors(err, len(batch))
+	now := c.now()
+	var lost []*attempt
+	extended := 0
+	f.mu.Lock()
+	for i, t := range batch {
+		t.extending = false
+		if t.state == stateDone || t.lost != nil {
+			continue
+		}
+		switch e := failed.at(i); {
+		case e == nil:
+			extended++
+			t.leaseEnd, t.leaseLen = max(t.leaseEnd, asked+by), by
+			f.leases.set(&t.lease, f.nextLook(t))
+		case errors.Is(e, broker.ErrLeaseLost):
+			if a := f.lose(t, e, lostRefused, now); a != nil {
+				lost = append(lost, a)
+			}
+		default:
+			// Again after a pause, several times before the margin begins.
+			again := min(now+t.leaseLen/15, t.leaseEnd-leaseMargin(t.leaseLen))
+			f.leases.set(&t.lease, max(again, now+time.Millisecond))
+		}
+	}
+	notify(f.wakeup.lease)
+	f.mu.Unlock()
+	c.tel.LeaseExtended(extended)
+	if extended < len(batch) {
+		c.log.Warn("extending leases failed", "failed", len(batch)-extended, "of", len(batch), "error", err)
+	}
+	c.leasesLost(lost)
+}
+
+// leasesLost reports what lose has counted, and cancels the attempts whose lease
+// is gone.
+func (c *Consumer) leasesLost(running []*attempt) {
+	f := c.flight
+	f.mu.Lock()
+	losses := f.losses
+	f.losses = nil
+	causes := make([]error, len(running))
+	for i, a := range running {
+		causes[i] = a.t.lost
+	}
+	f.mu.Unlock()
+	for reason, n := range losses {
+		for range n {
+			c.tel.LeaseLost(reason)
+		}
+	}
+	for i, a := range running {
+		c.log.Warn("lease lost while its handler runs; the handler is cancelled and its outcome will not be settled",
+			"queue", a.t.d.Source, "message_id", a.t.d.ID, "attempt", a.t.d.Attempt, "error", causes[i])
+		a.cancel(causes[i])
+	}
+}

@@ -1,0 +1,223 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
+)
+
+// The pause before a failed settlement is tried again. The message stays leased
+// meanwhile, which is what keeps it safe.
+const (
+	firstSettlePause = 100 * time.Millisecond
+	maxSettlePause   = 5 * time.Second
+)
+
+// settleLoop carries out verdicts until stop is closed. There is no fixed batch:
+// while a call is under way the next batch gathers, so that batches grow with the
+// load and a lone message does not wait. Only where the broker asks for it
+// (SettleLinger) does a batch wait to be filled.
+func (c *Consumer) settleLoop(ctx context.Context, stop <-chan struct{}) {
+	s := settler{c: c, most: max(c.cap.MaxSettle, 1)}
+	for {
+		select {
+		case <-stop:
+			return
+		case <-c.flight.wakeup.settle:
+		}
+		for {
+			if c.cap.SettleLinger > 0 {
+				s.linger(stop)
+			}
+			if !s.take() {
+				break
+			}
+			s.settle(ctx)
+		}
+	}
+}
+
+// settler is one settling goroutine with the memory that it uses again.
+type settler struct {
+	c           *Consumer
+	most        int
+	tasks       []*task
+	settlements []broker.Settlement
+}
+
+// linger waits for the batch to fill, but never while nothing more can come.
+func (s *settler) linger(stop <-chan struct{}) {
+	f := s.c.flight
+	timer := time.NewTimer(s.c.cap.SettleLinger)
+	defer timer.Stop()
+	for {
+		f.mu.Lock()
+		enough := f.settling.n == 0 || f.settling.n >= s.most || f.draining || f.inFlight() >= f.limit
+		f.mu.Unlock()
+		if enough {
+			return
+		}
+		select {
+		case <-timer.C:
+			return
+		case <-stop:
+			return
+		case <-f.wakeup.settle:
+		}
+	}
+}
+
+// take gathers a batch; false when there is none.
+func (s *settler) take() bool {
+	f := s.c.flight
+	now := s.c.now()
+	s.tasks, s.settlements = s.tasks[:0], s.settlements[:0]
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(s.tasks) < s.most {
+		t := f.settling.pop()
+		if t == nil {
+			break
+		}
+		if t.lost != nil {
+			f.doneLost(t, now)
+			continue
+		}
+		v := &t.verdict
+		s.tasks = append(s.tasks, t)
+		s.settlements = append(s.settlements, broker.Settlement{
+			Delivery: t.d, Action: v.action, After: v.after, Attempt: v.attempt, Failure: v.record,
+		})
+	}
+	f.offerCredit()
+	return len(s.tasks) > 0
+}
+
+// settle makes one call and takes what succeeded out of flight.
+func (s *settler) settle(ctx context.Context) {
+	c, f := s.c, s.c.flight
+	call, cancel := context.WithTimeout(ctx, s.patience())
+	err := c.sub.Settle(call, s.settlements)
+	cancel()
+	failed := elementErrors(err, len(s.tasks))
+	now := c.now()
+	var again int
+	f.mu.Lock()
+	for i, t := range s.tasks {
+		switch e := failed.at(i); {
+		case e == nil:
+			f.ledger.settle(&t.verdict)
+			f.done(t, now)
+		case errors.Is(e, broker.ErrLeaseLost):
+			f.lose(t, e, lostRefused, now)
+			f.doneLost(t, now)
+		case t.lost != nil:
+			f.doneLost(t, now)
+		default:
+			again++
+			t.settles++
+			pause := min(firstSettlePause<<min(t.settles-1, 10), maxSettlePause)
+			f.alarms.set(&t.alarm, now+pause)
+		}
+	}
+	f.offerCredit()
+	if again > 0 {
+		notify(f.wakeup.alarm)
+	}
+	f.mu.Unlock()
+	if c.health.settled(err, again, now) {
+		c.log.Warn("settling failed; the messages stay leased and it is tried again",
+			"failed", again, "of", len(s.tasks), "error", err)
+	}
+	c.leasesLost(nil)
+	s.report(ctx, failed, now)
+	clear(s.settlements)
+	clear(s.tasks)
+}
+
+// patience bounds a call: it is of no use beyond the leases that it settles.
+func (s *settler) patience() time.Duration {
+	const least, most = time.Second, 30 * time.Second
+	if s.c.cap.Lease <= 0 {
+		return most
+	}
+	return min(max(s.c.cap.Lease, least), most)
+}
+
+// report tells telemetry and the log what was settled.
+func (s *settler) report(ctx context.Context, failed elements, now time.Duration) {
+	c := s.c
+	for i, t := range s.tasks {
+		if failed.at(i) != nil {
+			continue
+		}
+		switch v := &t.verdict; v.action {
+		case broker.Ack:
+			if c.sample(&c.completed, now) {
+				c.tel.Completed(ctx, c.age(t, now), v.action)
+			}
+			if v.dropped {
+				c.log.Info("message dropped by its handler", c.logArgs(t, v)...)
+			}
+		case broker.DeadLetter:
+			c.tel.Completed(ctx, c.age(t, now), v.action)
+			c.tel.DeadLettered(v.class, failure.ErrorType(v.err))
+			c.log.Warn("message dead-lettered", c.logArgs(t, v)...)
+		case broker.Retry:
+			c.tel.Retried(v.class, false)
+		case broker.Release:
+		}
+	}
+}
+
+func (c *Consumer) logArgs(t *task, v *verdict) []any {
+	return []any{"queue", t.d.Source, "message_id", t.d.ID, "attempt", v.attempt, "failure_class", string(v.class), "error", v.err}
+}
+
+// settle counts a settlement. Lock held.
+func (l *ledger) settle(v *verdict) {
+	l.settled[v.action]++
+	if v.dropped {
+		l.dropped++
+	}
+	if v.class != "" {
+		if l.byClass == nil {
+			l.byClass = map[outcomeKey]int64{}
+		}
+		l.byClass[outcomeKey{v.action, v.class}]++
+	}
+}
+
+// elements are the errors of a batch call by index.
+type elements struct {
+	all error
+	one map[int]error
+}
+
+func (e elements) at(i int) error {
+	if e.all != nil {
+		return e.all
+	}
+	return e.one[i]
+}
+
+// elementErrors takes apart the error of Settle or Extend.
+func elementErrors(err error, n int) elements {
+	if err == nil {
+		return elements{}
+	}
+	var se *broker.SettleError
+	if !errors.As(err, &se) {
+		return elements{all: err}
+	}
+	one := make(map[int]error, len(se.Failed))
+	for _, f := range se.Failed {
+		if f.Index >= 0 && f.Index < n {
+			one[f.Index] = f.Err
+		}
+	}
+	return elements{one: one}
+}

@@ -1,0 +1,50 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
+)
+
+// Codec decodes bodies. Implementations are safe for concurrent use.
+type Codec interface {
+	// Unmarshal decodes data into v, a pointer.
+	Unmarshal(data []byte, v any) error
+}
+
+// CodecFunc makes a Codec of a function such as json.Unmarshal.
+type CodecFunc func(data []byte, v any) error
+
+// Unmarshal calls f.
+func (f CodecFunc) Unmarshal(data []byte, v any) error { return f(data, v) }
+
+// errEmptyBody is the failure of a message without a body where one is needed.
+var errEmptyBody = errors.New("the body is empty")
+
+// JSON returns a handler that decodes the body from JSON into a T. A body that
+// does not decode is a failure of class format: it is dead-lettered at once, and
+// h never sees it. Unknown fields are ignored, so that a publisher may add some.
+func JSON[T any](h func(ctx context.Context, v T, d *broker.Delivery) error) Handler {
+	return Typed(CodecFunc(json.Unmarshal), h)
+}
+
+// Typed is [JSON] with a codec of your choice.
+func Typed[T any](codec Codec, h func(ctx context.Context, v T, d *broker.Delivery) error) Handler {
+	if h == nil || codec == nil {
+		return nil // New says so
+	}
+	return func(ctx context.Context, d *broker.Delivery) error {
+		var v T
+		if len(d.Body) == 0 {
+			return failure.Format(fmt.Errorf("decode %T: %w", v, errEmptyBody))
+		}
+		if err := codec.Unmarshal(d.Body, &v); err != nil {
+			return failure.Format(fmt.Errorf("decode %T: %w", v, err))
+		}
+		return h(ctx, v, d)
+	}
+}

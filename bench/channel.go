@@ -23,7 +23,7 @@ func startChannel(_ context.Context, c Case, items []Item, h Handle) (Pipe, erro
 		}
 	}
 	if !c.Keyed {
-		p.lanes = []chan *Item{make(chan *Item, c.Window())}
+		p.lanes = []chan *Item{make(chan *Item, c.Window)}
 		for range c.Concurrency {
 			p.wg.Go(func() { work(p.lanes[0]) })
 		}
@@ -32,7 +32,7 @@ func startChannel(_ context.Context, c Case, items []Item, h Handle) (Pipe, erro
 	seed := maphash.MakeSeed()
 	p.lane = func(key string) int { return int(maphash.String(seed, key) % uint64(len(p.lanes))) }
 	for range c.Concurrency {
-		ch := make(chan *Item, c.Window())
+		ch := make(chan *Item, c.Window)
 		p.lanes = append(p.lanes, ch)
 		p.wg.Go(func() { work(ch) })
 	}

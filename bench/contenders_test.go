@@ -12,7 +12,7 @@ import (
 // handled exactly once, and where keys are kept in order, in that order.
 func TestEveryContenderHandlesEachMessageOnceAndInOrder(t *testing.T) {
 	const n = 3 * prepared
-	for _, c := range []Case{{false, 1, 100}, {false, 16, 100}, {true, 16, 100}, {true, 256, 1024}} {
+	for _, c := range []Case{NewCase(false, 1, 100), NewCase(false, 16, 100), NewCase(true, 16, 100), NewCase(true, 256, 1024)} {
 		for _, ct := range Contenders(c, Batches{Receive: 10, Settle: 10}) {
 			t.Run(c.String()+"/"+ct.Name, func(t *testing.T) {
 				items := c.Items()
@@ -22,7 +22,7 @@ func TestEveryContenderHandlesEachMessageOnceAndInOrder(t *testing.T) {
 				var mu sync.Mutex
 				count := make([]int, prepared)
 				byKey := make(map[string][]uint32)
-				flow := NewFlow(c.Window())
+				flow := NewFlow(c.Window)
 				p, err := ct.Start(t.Context(), c, items, func(key string, body []byte) {
 					i := binary.LittleEndian.Uint32(body)
 					mu.Lock()
@@ -64,7 +64,7 @@ func TestEveryContenderHandlesEachMessageOnceAndInOrder(t *testing.T) {
 
 // A message that is never handled ends a run with its context, not never.
 func TestRunEndsWithItsContext(t *testing.T) {
-	c := Case{false, 1, 100}
+	c := NewCase(false, 1, 100)
 	ctx := t.Context()
 	p, err := startChannel(ctx, c, c.Items(), func(string, []byte) {})
 	if err != nil {
@@ -72,7 +72,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 	ended, cancel := contextAfter(ctx)
 	defer cancel()
-	err = Run(ended, p, NewFlow(c.Window()), 1000)
+	err = Run(ended, p, NewFlow(c.Window), 1000)
 	if err == nil || !strings.Contains(err.Error(), "0 of 1000 messages handled") {
 		t.Errorf("Run = %v, want it to say that nothing was handled", err)
 	}
@@ -83,7 +83,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 
 // The broker alone is given the sizes that the runtime's batches have.
 func TestBatchesOfTheRuntimeAreCounted(t *testing.T) {
-	b, err := RuntimeBatches(t.Context(), Case{true, 16, 100}, 20000)
+	b, err := RuntimeBatches(t.Context(), NewCase(true, 16, 100), 20000)
 	if err != nil {
 		t.Fatal(err)
 	}

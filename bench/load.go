@@ -16,7 +16,9 @@ const (
 	Keys = 1000
 	// prepared is how many messages are made before a run and published in turn.
 	// More than any window, so that none is published again before it was handled.
-	prepared = 4096
+	prepared = 2 * Backlog
+	// Backlog is the window of the cases that ask what a backlog costs.
+	Backlog = 2048
 )
 
 // Case is one setting in which contenders are compared.
@@ -24,15 +26,24 @@ type Case struct {
 	Keyed       bool
 	Concurrency int // handlers at once
 	Body        int // bytes
+	// Window is the most messages that are published and not yet handled.
+	Window int
 }
 
-// Cases returns all settings.
+// NewCase returns a case with the usual window: enough to keep all handlers
+// busy, and no backlog (which costs Watermill, with three goroutines for each
+// message, more than anybody else).
+func NewCase(keyed bool, concurrency, body int) Case {
+	return Case{keyed, concurrency, body, max(256, 4*concurrency)}
+}
+
+// Cases returns all cases with the usual window.
 func Cases() []Case {
 	var cases []Case
 	for _, keyed := range []bool{false, true} {
 		for _, concurrency := range []int{1, 16, 256} {
 			for _, body := range []int{100, 1024} {
-				cases = append(cases, Case{keyed, concurrency, body})
+				cases = append(cases, NewCase(keyed, concurrency, body))
 			}
 		}
 	}
@@ -44,13 +55,12 @@ func (c Case) String() string {
 	if c.Keyed {
 		order = "order by key"
 	}
-	return fmt.Sprintf("%s, concurrency %d, body %d B", order, c.Concurrency, c.Body)
+	s := fmt.Sprintf("%s, concurrency %d, body %d B", order, c.Concurrency, c.Body)
+	if c.Window != NewCase(c.Keyed, c.Concurrency, c.Body).Window {
+		s += fmt.Sprintf(", window %d", c.Window)
+	}
+	return s
 }
-
-// Window is the most messages that are published and not yet handled: enough to
-// keep all handlers busy, and no backlog (which costs Watermill, with three
-// goroutines for each message, more than anybody else).
-func (c Case) Window() int { return max(256, 4*c.Concurrency) }
 
 // Item is what a message carries, before a contender makes its own message of it.
 type Item struct {

@@ -51,7 +51,7 @@ func (ct Contender) Measure(ctx context.Context, c Case, n int) (_ Sample, err e
 			err = fmt.Errorf("%s, %s: %w", ct.Name, c, err)
 		}
 	}()
-	flow := NewFlow(c.Window())
+	flow := NewFlow(c.Window)
 	p, err := ct.Start(ctx, c, c.Items(), func(string, []byte) { flow.Done() })
 	if err != nil {
 		return Sample{}, fmt.Errorf("start: %w", err)

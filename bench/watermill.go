@@ -32,7 +32,7 @@ func startWatermill(withMiddleware bool) func(context.Context, Case, []Item, Han
 			return nil, err
 		}
 		p := &router{
-			pubsub: gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: int64(c.Window())}, log),
+			pubsub: gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: int64(c.Window)}, log),
 			router: r,
 			ended:  make(chan error, 1),
 		}

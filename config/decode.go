@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -39,14 +40,13 @@ func (d *decoder) report(f Fault, path string) {
 
 // err returns the faults so far, nil when there are none.
 func (d *decoder) err() error {
-	if d.dropped > 0 {
-		end := d.faults[len(d.faults)-1]
-		d.faults = append(d.faults, Fault{
-			File: d.name, Line: end.Line, Column: end.Column,
-			Problem: fmt.Sprintf("and %d faults more in the file", d.dropped),
-		})
+	err := newError(d.faults)
+	if configErr, ok := errors.AsType[*Error](err); ok && d.dropped > 0 {
+		last := configErr.Faults[len(configErr.Faults)-1]
+		last.Path, last.Problem, last.cause = "", fmt.Sprintf("and there are %d faults more", d.dropped), nil
+		configErr.Faults = append(configErr.Faults, last)
 	}
-	return newError(d.faults)
+	return err
 }
 
 // blame reports what a Validate method found in the section at path, which was
@@ -80,7 +80,11 @@ func (d *decoder) mapping(n *yaml.Node, path string, known []field, set func(f f
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		d.report(at(n, "is %s; write a section of keys: %s", describe(n), keysOf(known)), path)
+		subject := ""
+		if path == "" {
+			subject = "the file "
+		}
+		d.report(at(n, "%sis %s; write a section of keys: %s", subject, describe(n), keysOf(known)), path)
 		return
 	}
 	byKey := make(map[string]field, len(known))

@@ -47,6 +47,7 @@
 //	${NAME:?message}   a fault with this message when it is not set or empty
 //	$$                 a dollar sign
 //
+// Inside of [] and {}, YAML itself wants quotes around a value with braces in it.
 // This happens after the file was parsed: whatever a variable holds, it is one
 // value, and cannot bring in keys, sections or further variables.
 //
@@ -79,5 +80,7 @@
 //
 // A method Validate() error reports what is wrong with the values as joined
 // [*broker.FieldError]. Their Go paths ("Hosts[2].Port") are turned into keys and
-// positions; so are those that opening the queue returns.
+// positions; so are those that opening the queue returns. A secret that a Problem
+// quotes as a whole is taken out of it; a part of one cannot be recognised, so
+// write no parser's error about a secret into a Problem.
 package config

@@ -108,12 +108,14 @@ func (d *decoder) file(root *yaml.Node, drivers []broker.Driver) *File {
 			sections[f.key] = section{key, value}
 			return
 		}
+		brokers := f.enum
+		f.enum = nil // an unknown broker has a message of its own
 		d.value(value, f.key, f, into.FieldByIndex(f.index))
+		if f.key == "broker" && h.Broker != "" && !slices.Contains(brokers, h.Broker) {
+			d.report(at(value, "%q is no broker of this program; write one of %s, or pass its driver to Open", clip(h.Broker), strings.Join(brokers, ", ")), f.key)
+			h.Broker = "" // so that any broker's section is checked
+		}
 	})
-	if brokers := known[0].enum; h.Broker != "" && !slices.Contains(brokers, h.Broker) {
-		at := d.find("broker")
-		...
-	}
 	file := &File{Name: d.name, Broker: h.Broker, Queue: h.Queue, Options: h.Consumer.options(), places: d.places}
 	file.said = file.Options
 	d.blame(file.Options.Validate(), "consumer", reflect.TypeFor[consumer]())

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -59,8 +60,13 @@ func (p *places) fault(e *broker.FieldError, path string, typ reflect.Type) Faul
 func (p *places) redact(text string) string {
 	const shortest = 4 // replacing less would garble the text, and hide nothing
 	for _, s := range p.secrets {
-		if plain := s.Reveal(); len(plain) >= shortest {
-			text = strings.ReplaceAll(text, plain, s.String())
+		plain := s.Reveal()
+		if len(plain) < shortest {
+			continue
+		}
+		text = strings.ReplaceAll(text, plain, s.String())
+		if quoted := strconv.Quote(plain); quoted[1:len(quoted)-1] != plain {
+			text = strings.ReplaceAll(text, quoted[1:len(quoted)-1], s.String())
 		}
 	}
 	return text

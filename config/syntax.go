@@ -85,16 +85,19 @@ func checkText(data []byte) *Fault {
 }
 
 // syntaxFault says where and why the parser gave up. The parser's own words name
-// the state that it was in; what the text looks like there says more.
+// the state that it was in; what the text looks like there says more. No content
+// is quoted: it could be a password that begins with a sign.
 func syntaxFault(data []byte, err error) *Fault {
 	lines := strings.Split(strings.TrimRight(string(data), "\r\n"), "\n")
 	end := utf8.RuneCountInString(lines[len(lines)-1]) + 1
-	f := &Fault{Line: len(lines), Column: end, Problem: "is not valid YAML: " + err.Error(), cause: err}
+	f := &Fault{Line: len(lines), Column: end, Problem: "is not valid YAML"}
 	loadErr, ok := errors.AsType[*yaml.LoadError](err)
 	if !ok {
 		return f
 	}
-	f.Problem = "is not valid YAML: " + loadErr.Message
+	if loadErr.Stage != yaml.ComposerStage { // which names the anchor that it did not find
+		f.Problem += ": " + loadErr.Message
+	}
 	mark := loadErr.Mark
 	if (mark.Line < 1 || mark.Line > len(lines)) && loadErr.ContextMark.Line >= 1 {
 		mark = loadErr.ContextMark // the end of the file says nothing of a quote that was never closed
@@ -116,6 +119,9 @@ func syntaxHint(line []rune, column int) string {
 	}
 	if strings.ContainsRune(string(line[:indent]), '\t') {
 		return "; the line is indented with a tab: use spaces"
+	}
+	if strings.Contains(string(line), "${") {
+		return "; inside of [] and {} a value with ${NAME} needs quotes"
 	}
 	if column > len(line) {
 		return ""
@@ -145,13 +151,13 @@ func at(n *yaml.Node, format string, args ...any) Fault {
 // value stand where nobody sees it; and tags, which would change types.
 func refuse(n *yaml.Node, report func(Fault)) {
 	if n.Anchor != "" {
-		report(at(n, "has the anchor &%s; anchors and aliases are not supported: write the value out where it is used", clip(n.Anchor)))
+		report(at(n, "has an anchor (&); anchors and aliases are not supported: write the value out where it is used, or put a text that begins with & in quotes"))
 	}
 	if n.Style&yaml.TaggedStyle != 0 || n.Tag == "!" {
-		report(at(n, "has the tag %s; tags are not supported: remove it", clip(n.Tag)))
+		report(at(n, "has a tag (!); tags are not supported: remove it, or put a text that begins with ! in quotes"))
 	}
 	if n.Kind == yaml.AliasNode {
-		report(at(n, "is the alias *%s; anchors and aliases are not supported: write the value out", clip(n.Value)))
+		report(at(n, "is an alias (*); anchors and aliases are not supported: write the value out, or put a text that begins with * in quotes"))
 		return
 	}
 	for _, child := range n.Content {

@@ -4,17 +4,23 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
-	"runtime/debug"
+	"runtime"
+	"slices"
+	"strconv"
 )
 
-// PanicError is a panic that was recovered.
+// PanicError is a panic that was recovered. [Classify] takes it for a bug.
 type PanicError struct {
 	// Value is what panic was called with.
 	Value any
-	// Stack is the goroutine's stack from the place of the panic.
+	// Stack is the goroutine's stack as runtime.Stack prints it, from the place
+	// that panicked outwards; at most 12 KiB.
 	Stack []byte
 }
 
+// Error returns "panic: " and the value. Of a value that is not an error, a
+// Stringer or of a basic type it prints the type alone: what it holds may be
+// secret, or a circle.
 func (p *PanicError) Error() string {
 	if p == nil {
 		return "panic"
@@ -22,7 +28,7 @@ func (p *PanicError) Error() string {
 	return "panic: " + valueText(p.Value)
 }
 
-// Unwrap returns Value when it is an error.
+// Unwrap returns Value when it is an error, else nil.
 func (p *PanicError) Unwrap() error {
 	if p == nil {
 		return nil
@@ -31,27 +37,99 @@ func (p *PanicError) Unwrap() error {
 	return err
 }
 
-// Recovered makes an error of what recover returned.
+// Recovered makes an error of what recover returned, with the stack of the
+// panic. Call it in the deferred function that recovered:
+//
+//	defer func() {
+//		if v := recover(); v != nil {
+//			err = failure.Recovered(v)
+//		}
+//	}()
+//
+// A value that is a [*PanicError] already, because a panic was carried from
+// one goroutine to another, is returned as it is.
 func Recovered(v any) *PanicError {
 	if p, ok := v.(*PanicError); ok && p != nil {
 		return p
 	}
-	s := debug.Stack()
-	return &PanicError{Value: v, Stack: bytes.Clone(s[:min(len(s), maxStackBytes)])}
+	buf := make([]byte, 4*maxStackBytes) // the frames to be dropped included
+	buf = buf[:runtime.Stack(buf, false)]
+	return &PanicError{Value: v, Stack: []byte(cappedLines(string(fromPanic(buf)), maxStackBytes))}
 }
 
+// fromPanic drops the frames above the one that panicked: those of the recovery,
+// of the panic, and of the runtime that raised it. Where there are none, because
+// Recovered was called outside of a recovery, only Recovered's own is dropped.
+func fromPanic(stack []byte) []byte {
+	header, frames, _ := bytes.Cut(stack, []byte("\n"))
+	var (
+		recovered = []byte(modulePath + "/failure.Recovered(")
+		rest      []byte // what follows the last frame to be dropped
+		panicking bool
+	)
+	for at := frames; len(at) > 0; {
+		frame, next := cutFrame(at)
+		switch {
+		case bytes.HasPrefix(frame, []byte("panic(")):
+			panicking, rest = true, next
+		case panicking && (bytes.HasPrefix(frame, []byte("runtime.")) || bytes.HasPrefix(frame, []byte("internal/runtime/"))):
+			rest = next
+		case panicking:
+			next = nil // the frame that panicked
+		case bytes.HasPrefix(frame, recovered):
+			rest = next
+		}
+		at = next
+	}
+	if len(rest) == 0 {
+		return stack
+	}
+	return slices.Concat(header, []byte("\n"), rest)
+}
+
+// cutFrame splits a printed stack after its first frame: the line of the
+// function and the indented one of its place.
+func cutFrame(stack []byte) (frame, rest []byte) {
+	end := 0
+	for range 2 {
+		if i := bytes.IndexByte(stack[end:], '\n'); i >= 0 {
+			end += i + 1
+		} else {
+			end = len(stack)
+		}
+		if end == len(stack) || stack[end] != '\t' {
+			break
+		}
+	}
+	return stack[:end], stack[end:]
+}
+
+// valueText prints what panic was called with.
 func valueText(v any) (text string) {
-	text = "(" + fmt.Sprintf("%T", v) + ")"
+	text = fmt.Sprintf("(%T)", v) // also when a method below panics
 	defer guard()
 	switch x := v.(type) {
+	case nil:
+		return "nil"
 	case error:
 		return capped(x.Error(), maxTextBytes)
 	case fmt.Stringer:
 		return capped(x.String(), maxTextBytes)
 	}
-	switch reflect.ValueOf(v).Kind() {
-	case reflect.String, reflect.Bool, reflect.Int:
-		return capped(fmt.Sprint(v), maxTextBytes)
+	switch x := reflect.ValueOf(v); {
+	case x.Kind() == reflect.String:
+		return capped(x.String(), maxTextBytes)
+	case x.Kind() == reflect.Bool:
+		return strconv.FormatBool(x.Bool())
+	case x.CanInt():
+		return strconv.FormatInt(x.Int(), 10)
+	case x.CanUint():
+		return strconv.FormatUint(x.Uint(), 10)
+	case x.CanFloat():
+		return strconv.FormatFloat(x.Float(), 'g', -1, 64)
+	case x.CanComplex():
+		return strconv.FormatComplex(x.Complex(), 'g', -1, 128)
+	default:
+		return text
 	}
-	return text
 }

@@ -14,18 +14,28 @@ func capped(s string, limit int) string {
 	if len(s) <= limit && utf8.ValidString(s) {
 		return s
 	}
-	// More than limit bytes of the input never reach the output; utf8.UTFMax more
-	// keep a rune at the edge whole, and tell that there was more.
 	whole := len(s) <= limit
+	// What lies further on never reaches the output; utf8.UTFMax bytes more keep a
+	// character at the edge whole.
 	s = strings.ToValidUTF8(s[:min(len(s), limit+utf8.UTFMax)], string(utf8.RuneError))
 	if whole && len(s) <= limit {
 		return s
 	}
-	end := limit - len(ellipsis)
-	for end > 0 && !utf8.RuneStart(s[end]) {
+	end := min(len(s), limit-len(ellipsis))
+	for end < len(s) && !utf8.RuneStart(s[end]) {
 		end--
 	}
 	return s[:end] + ellipsis
+}
+
+// cappedLines is capped for a text of lines: it ends with a whole one.
+func cappedLines(s string, limit int) string {
+	if len(s) > limit {
+		if end := strings.LastIndexByte(s[:limit], '\n'); end >= 0 {
+			s = strings.Clone(s[:end+1])
+		}
+	}
+	return capped(s, limit)
 }
 
 // textOf returns err's message, of at most limit bytes.

@@ -91,7 +91,10 @@ func CheckClaim(c Claim, lease time.Duration) error {
 // CheckCompletion reports faults in the arguments of Complete, as joined
 // [*broker.FieldError]. Stores call it first.
 func CheckCompletion(c Claim, retention time.Duration, result []byte) error {
-	errs := []error{CheckClaim(c, 1)}
+	var errs []error
+	if err := CheckClaim(c, 1); err != nil {
+		errs = append(errs, err)
+	}
 	if retention <= 0 {
 		errs = append(errs, &broker.FieldError{
 			Field: "retention", Value: retention,

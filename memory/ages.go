@@ -11,7 +11,7 @@ type ages struct {
 
 // place is an entry's place in ages.
 type place struct {
-	published      int64 // Unix microseconds, which do not overflow
+	published      instant
 	older, younger *entry
 	index          int // in ages.late; -1: in the list
 }
@@ -20,11 +20,11 @@ func (a *ages) init() {
 	a.late.moved = func(e *entry, i int) { e.age.index = i }
 }
 
-func (a *ages) add(e *entry) {
-	at := e.msg.PublishedAt.UnixMicro()
+// add adds e, which was first published at that time.
+func (a *ages) add(e *entry, at instant) {
 	if a.youngest != nil && at < a.youngest.age.published {
 		e.age = place{published: at}
-		a.late.push(at, e)
+		a.late.push(int64(at), e)
 		return
 	}
 	e.age = place{published: at, older: a.youngest, index: -1}
@@ -58,7 +58,7 @@ func (a *ages) remove(e *entry) {
 // first returns the oldest message, nil when there is none.
 func (a *ages) first() *entry {
 	at, e, ok := a.late.min()
-	if a.oldest != nil && (!ok || a.oldest.age.published <= at) {
+	if a.oldest != nil && (!ok || a.oldest.age.published <= instant(at)) {
 		return a.oldest
 	}
 	return e

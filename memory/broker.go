@@ -125,20 +125,20 @@ func (b *Broker) Publisher() *Publisher { return &Publisher{b: b} }
 // nothing of the broker runs any more. Closing again does nothing.
 func (b *Broker) Close() {
 	b.mu.Lock()
-	var ended []*broker.Session
 	b.closed = true
 	for _, q := range b.queues {
 		q.disarm()
 		q.signalDrained()
 		for s := range q.subs {
-			ended = append(ended, s.session)
+			if s.session != nil {
+				s.session.End(errBrokerClosed)
+			}
 			q.line.rouse(s)
 		}
 		q.subs = nil
 	}
 	b.queues, b.bytes = nil, 0
 	b.mu.Unlock()
-	endSessions(ended, fmt.Errorf("memory: broker: %w", broker.ErrClosed))
 	b.alarms.Wait()
 }
 
@@ -160,11 +160,4 @@ func (b *Broker) now() (time.Time, instant) {
 	return now, now.Sub(b.start)
 }
 
-// endSessions ends those that are not nil. The caller holds no lock.
-func endSessions(sessions []*broker.Session, cause error) {
-	for _, s := range sessions {
-		if s != nil {
-			s.End(cause)
-		}
-	}
-}
+var errBrokerClosed = fmt.Errorf("memory: broker: %w", broker.ErrClosed)

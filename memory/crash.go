@@ -7,26 +7,25 @@ import (
 	"github.com/anyqueue/anyqueue/failure"
 )
 
-// crashRecord says that a message met its delivery limit. What earlier attempts
-// left in the record is kept.
+// deliveryLimitError is the failure of a message that was delivered as often as
+// it may be.
+type deliveryLimitError struct {
+	queue             string
+	deliveries, limit int
+}
+
+func (e *deliveryLimitError) Error() string {
+	return fmt.Sprintf("delivered %d times without success; DeliveryLimit of queue %q is %d", e.deliveries, e.queue, e.limit)
+}
+
+// crashRecord is the record of e when it meets its limit. It follows what
+// earlier attempts left.
 func crashRecord(queue string, e *entry, limit int) *failure.Record {
-	now := time.Now().UTC()
-	var r failure.Record
-	if e.failure != nil {
-		r = *e.failure
-	}
-	r.Version = 1
-	r.Class = failure.ClassCrash
-	r.Fingerprint = "delivery-limit"
-	r.Chain = []failure.Cause{{
-		Type:    "memory.DeliveryLimit",
-		Message: fmt.Sprintf("delivered %d times without success; the queue's DeliveryLimit is %d", e.deliveries, limit),
-	}}
-	r.Stack = ""
-	r.Source = queue
-	if r.First.IsZero() {
-		r.First = now
-	}
-	r.Last = now
-	return &r
+	return failure.Next(e.failure, failure.Observation{
+		Err:     &deliveryLimitError{queue, e.deliveries, limit},
+		Class:   failure.ClassCrash,
+		Attempt: e.attempt,
+		At:      time.Now(),
+		Source:  queue,
+	})
 }

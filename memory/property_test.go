@@ -196,24 +196,9 @@ func (s *schedule) receive() string {
 	}
 	for i := range ds {
 		d := &ds[i]
-		m := want[i]
-		// A message and its duplicate stand at the same place: either may come.
-		for _, o := range want[i:] {
-			if o.seq == m.seq && s.matches(d, o) == "" {
-				m = o
-				break
-			}
-		}
-		for j := i + 1; j < len(want); j++ {
-			if want[j] == m {
-				want[i], want[j] = want[j], want[i]
-			}
-		}
-		if text := s.matches(d, m); text != "" {
-			if o := s.twin(m); o == nil || s.matches(d, o) != "" {
-				return text
-			}
-			m = s.twin(m)
+		m := s.find(d, want[i].seq)
+		if m == nil {
+			return s.differs(d, want[i])
 		}
 		l := s.x.take(m, who, d, now)
 		s.leases = append(s.leases, l)
@@ -229,24 +214,27 @@ func (s *schedule) receive() string {
 	return ""
 }
 
-// twin returns a ready duplicate (or original) of m that was not taken.
-func (s *schedule) twin(m *modelMessage) *modelMessage {
-	for _, o := range s.x.messages {
-		if o != m && o.seq == m.seq && s.x.state(o) == Ready {
-			return o
+// find returns the ready message at a place that d delivers. A message and its
+// duplicates stand at the same place, and any of them may come.
+func (s *schedule) find(d *broker.Delivery, seq int) *modelMessage {
+	for _, m := range s.x.messages {
+		if m.seq == seq && s.x.state(m) == Ready && s.differs(d, m) == "" {
+			return m
 		}
 	}
 	return nil
 }
 
-func (s *schedule) matches(d *broker.Delivery, m *modelMessage) string {
-	abandoned := m.abandoned
+// differs says what d has that m has not. It looks into the broker where that
+// alone tells duplicates apart.
+func (s *schedule) differs(d *broker.Delivery, m *modelMessage) string {
+	abandoned, e := m.abandoned, d.Ref.(*lease).e
 	if s.x.o.Without.Abandoned {
 		abandoned = 0
 	}
-	if d.ID != m.id || d.Key != m.key || d.Attempt != m.attempt || d.Abandoned != abandoned || d.Failure != m.failure {
-		return fmt.Sprintf("received %s %q attempt %d abandoned %d %v, want %s %q %d %d %v",
-			d.ID, d.Key, d.Attempt, d.Abandoned, d.Failure, m.id, m.key, m.attempt, abandoned, m.failure)
+	if d.ID != m.id || d.Key != m.key || d.Attempt != m.attempt || d.Abandoned != abandoned || d.Failure != m.failure ||
+		e.abandoned != m.abandoned || e.deliveries-1 != m.deliveries || e.laned == (m.loose || m.key == "" || s.x.o.Without.KeyOrder) {
+		return fmt.Sprintf("received %s %q attempt %d abandoned %d %v, want %+v", d.ID, d.Key, d.Attempt, d.Abandoned, d.Failure, m)
 	}
 	return ""
 }

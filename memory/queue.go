@@ -112,7 +112,7 @@ func (q *queue) keep(e *entry) {
 	q.count++
 	q.bytes += e.size
 	q.b.bytes += e.size + keeping
-	q.ages.add(e)
+	q.ages.add(e, e.msg.PublishedAt.Sub(q.b.start)) // Sub saturates, so no date is too far
 }
 
 // remove forgets e, which is in no place any more, and lets the next message of

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/anyqueue/anyqueue/broker"
 )
@@ -115,18 +116,17 @@ func (s *Subscription) Stats(ctx context.Context) (broker.Stats, error) {
 // settled is visible again at once. Closing again does nothing.
 func (s *Subscription) Close(context.Context) error {
 	s.b.mu.Lock()
-	var ended *broker.Session
-	if !s.closed && !s.b.closed {
-		s.closed = true
-		ended = s.endLeases()
-		delete(s.q.subs, s)
-		s.q.line.rouse(s)
-		if len(s.q.subs) == 0 && !s.q.watched() {
-			s.q.disarm()
-		}
+	defer s.b.mu.Unlock()
+	if s.closed || s.b.closed {
+		return nil
 	}
-	s.b.mu.Unlock()
-	endSessions([]*broker.Session{ended}, fmt.Errorf("memory: subscription: %w", broker.ErrClosed))
+	s.closed = true
+	s.endSession(fmt.Errorf("memory: subscription: %w", broker.ErrClosed))
+	s.q.line.rouse(s)
+	delete(s.q.subs, s)
+	if len(s.q.subs) == 0 && !s.q.watched() {
+		s.q.disarm()
+	}
 	return nil
 }
 
@@ -136,10 +136,9 @@ func (s *Subscription) Close(context.Context) error {
 // so does every call until [Subscription.Reconnect].
 func (s *Subscription) Disconnect() {
 	s.b.mu.Lock()
-	ended := s.drop()
+	defer s.b.mu.Unlock()
 	s.down = true
-	s.b.mu.Unlock()
-	endSessions([]*broker.Session{ended}, errDropped)
+	s.drop()
 }
 
 // Reconnect restores the connection after [Subscription.Disconnect]. The two in a
@@ -158,15 +157,13 @@ func (s *Subscription) Reconnect() {
 // on no session are kept.
 func (b *Broker) Disconnect() {
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.down = true
-	var ended []*broker.Session
 	for _, q := range b.queues {
 		for s := range q.subs {
-			ended = append(ended, s.drop())
+			s.drop()
 		}
 	}
-	b.mu.Unlock()
-	endSessions(ended, errDropped)
 }
 
 // Reconnect restores what [Broker.Disconnect] dropped, except subscriptions that
@@ -186,31 +183,31 @@ func (b *Broker) Reconnect() {
 
 var errDropped = fmt.Errorf("memory: the connection was dropped on request: %w", broker.ErrDisconnected)
 
-// drop ends what lives on the connection and returns the session to end when
-// the lock is free.
-func (s *Subscription) drop() *broker.Session {
+// drop tells a Receive under way, and ends what lives on the connection.
+func (s *Subscription) drop() {
 	s.drops++
 	s.q.line.rouse(s)
-	return s.endLeases()
+	s.endSession(errDropped)
 }
 
-// endLeases gives back what lives on the session.
-func (s *Subscription) endLeases() *broker.Session {
-	ended := s.session
-	if ended == nil {
-		return nil
+// endSession ends the session, if there is one, and gives back what lives on
+// it. The session ends first: nobody is given a message whose former consumer
+// could not know yet that it is lost.
+func (s *Subscription) endSession(cause error) {
+	if s.session == nil {
+		return
 	}
+	s.session.End(cause)
 	s.session = nil
 	_, now := s.b.now()
 	s.q.advance(now)
-	for _, it := range append([]item[lease](nil), s.q.leases.items...) {
+	for _, it := range slices.Clone(s.q.leases.items) {
 		if it.v.owner == s {
 			s.q.abandon(it.v, now)
 		}
 	}
 	s.q.wake()
 	s.q.arm(now)
-	return ended
 }
 
 func (s *Subscription) openSession() {

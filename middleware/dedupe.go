@@ -28,12 +28,15 @@ import (
 //	being worked on          given back until the other claim ends, unspent
 //	used by another payload  dead-lettered, class data
 //
-// When the store does not answer the message is not handled: it fails with class
-// dependency, or resource where the store is full, and is retried. When the claim
-// is lost while the handler runs, because the store could not be reached for a
-// whole Lease or somebody removed the claim, the handler's context is cancelled
-// with a cause that matches [idempotency.ErrClaimLost] and [broker.ErrLeaseLost],
-// and the message is given back, unspent, whatever the handler returns.
+// When the store does not answer, the message is not handled: it fails with class
+// dependency, named "idempotency store", or resource where the store is full, and
+// is retried.
+//
+// When the claim is lost while the handler runs, because the store could not be
+// reached for a whole Lease or somebody removed the claim, the handler's context
+// is cancelled with a cause that matches [idempotency.ErrClaimLost] and
+// [broker.ErrLeaseLost], and the message is given back, unspent, whatever the
+// handler returns.
 //
 // # When work is done twice all the same
 //
@@ -64,6 +67,10 @@ func Dedupe(store idempotency.Store, o DedupeOptions) runtime.Middleware {
 	}
 	return m
 }
+
+// storeName is the store as failure.DependencyName knows it, so that a circuit
+// breaker for another dependency does not take it for its own.
+const storeName = "idempotency store"
 
 // dedupe is the middleware of one consumer.
 type dedupe struct {
@@ -139,7 +146,7 @@ func (g *dedupe) unclaimed(ctx context.Context, d *broker.Delivery, c idempotenc
 	if ctx.Err() != nil {
 		return fmt.Errorf("dedupe: claim the message: %w: %w", err, context.Cause(ctx))
 	}
-	return failure.Dependency(fmt.Errorf("dedupe: claim the message in the idempotency store: %w", err))
+	return failure.DependencyOf(storeName, fmt.Errorf("dedupe: claim the message in the idempotency store: %w", err))
 }
 
 // work runs the handler under the claim.

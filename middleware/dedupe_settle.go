@@ -8,6 +8,7 @@ import (
 
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/idempotency"
+	"github.com/anyqueue/anyqueue/runtime"
 	"github.com/anyqueue/anyqueue/telemetry"
 )
 
@@ -41,7 +42,7 @@ func (g *dedupe) release(ctx context.Context, d *broker.Delivery, c idempotency.
 // insist makes a call that must not be left out because the attempt has ended,
 // and tries it again while it may help: for twice StoreTimeout in all.
 func (g *dedupe) insist(ctx context.Context, call func(context.Context) error) error {
-	all, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*g.o.StoreTimeout)
+	all, cancel := runtime.WithTimeout(context.WithoutCancel(ctx), 2*g.o.StoreTimeout)
 	defer cancel()
 	for {
 		err := g.bounded(all, call)
@@ -60,7 +61,7 @@ func (g *dedupe) insist(ctx context.Context, call func(context.Context) error) e
 
 // bounded makes one call with the time of one exchange.
 func (g *dedupe) bounded(ctx context.Context, call func(context.Context) error) error {
-	one, cancel := context.WithTimeout(ctx, g.o.StoreTimeout)
+	one, cancel := runtime.WithTimeout(ctx, g.o.StoreTimeout)
 	defer cancel()
 	return call(one)
 }

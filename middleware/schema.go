@@ -2,7 +2,9 @@ package middleware
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/anyqueue/anyqueue/broker"
 )
@@ -29,7 +31,11 @@ type Schema struct {
 func JSONSchema[T any](typ string, version int) Schema {
 	return Schema{Type: typ, Version: version, Decode: func(body []byte) (any, error) {
 		var v T
-		if err := json.Unmarshal(body, &v); err != nil {
+		err := json.Unmarshal(body, &v)
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			wrong.Value, _, _ = strings.Cut(wrong.Value, " ") // "number 4111...": the body is not to be quoted
+		}
+		if err != nil {
 			return nil, err
 		}
 		return v, nil

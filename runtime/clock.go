@@ -54,7 +54,8 @@ func (c *Consumer) wakeUp(stop <-chan struct{}) {
 // ring acts on an alarm. Lock held.
 func (f *flight) ring(x *timer, now time.Duration) {
 	switch t := x.t; {
-	case t == nil: // a batch has waited long enough
+	case t == nil: // a batch has waited long enough, or another than it was set for waits
+		f.batch.arm(f)
 	case t.state == stateHeld:
 		f.makeReady(t, now)
 	case t.state == stateSettling:
@@ -87,9 +88,10 @@ func (b *batching) due(f *flight) bool {
 	return n >= b.size
 }
 
-// arm sets the alarm for the batch that is being gathered. Lock held.
+// arm sets the alarm for the batch that is being gathered; one that is due needs
+// none, a worker takes it. Lock held.
 func (b *batching) arm(f *flight) {
-	if b.size == 0 || f.ready.n == 0 || b.timer.pos != 0 {
+	if b.size == 0 || f.ready.n == 0 || b.timer.pos != 0 || b.due(f) {
 		return
 	}
 	f.alarms.set(&b.timer, f.readyAt+b.wait)

@@ -68,7 +68,6 @@ func (f *flight) await(w *worker, into []*task, now time.Duration) ([]*task, tim
 		if f.stopped {
 			return nil, now
 		}
-		f.batch.arm(f)
 		f.workers.idle = append(f.workers.idle, w)
 		f.mu.Unlock()
 		<-w.wake
@@ -99,6 +98,7 @@ func (f *flight) take(into []*task, now time.Duration) []*task {
 	f.lastStart = now
 	if f.ready.n > 0 {
 		f.readyAt = f.ready.head.received
+		f.batch.arm(f)
 	}
 	return into
 }

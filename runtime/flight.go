@@ -174,6 +174,7 @@ func (f *flight) makeReady(t *task, now time.Duration) {
 		f.readyAt = now
 	}
 	f.ready.push(t)
+	f.batch.arm(f)
 }
 
 func (f *flight) newQueue(key string) *keyQueue {
@@ -340,8 +341,14 @@ func (f *flight) done(t *task, now time.Duration) {
 // back too: its head will come again, perhaps elsewhere. Lock held.
 func (f *flight) doneLost(t *task, now time.Duration) {
 	f.giveBackFollowers(t)
+	f.leave(t, now)
+}
+
+// leave counts t as lost and takes it out of flight. Lock held.
+func (f *flight) leave(t *task, now time.Duration) {
 	f.ledger.lost++
 	f.done(t, now)
+	f.offerCredit()
 }
 
 // lose marks t's lease as gone. A task without a worker leaves at once; a
@@ -369,8 +376,7 @@ func (f *flight) lose(t *task, cause error, reason string, now time.Duration) *a
 	case stateBlocked:
 		t.queue.waiting.remove(t)
 		t.queue = nil
-		f.ledger.lost++
-		f.done(t, now)
+		f.leave(t, now)
 	case stateHeld:
 		f.doneLost(t, now)
 	case stateSettling: // the settler finds out when it gets to it

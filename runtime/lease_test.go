@@ -183,11 +183,9 @@ func TestHangingHandlerHidesItsMessageForMaxLeaseAtMost(t *testing.T) {
 // Timeout bounds the attempt; the slot stays taken until the handler returns.
 func TestTimeoutFailsTheAttemptAndTheSlotStaysTakenUntilTheHandlerReturns(t *testing.T) {
 	inWorld(t, memory.Queue{}, func(w *world) {
-		running, most := 0, 0
+		var g gauge
 		x := w.run(func(ctx context.Context, _ *broker.Delivery) error {
-			running++
-			most = max(most, running)
-			defer func() { running-- }()
+			defer g.enter()()
 			time.Sleep(30 * time.Second) // ignores its context
 			return ctx.Err()
 		}, runtime.Options{Concurrency: 1, Timeout: 5 * time.Second, Retry: runtime.RetryPolicy{MaxAttempts: 1}})
@@ -197,8 +195,8 @@ func TestTimeoutFailsTheAttemptAndTheSlotStaysTakenUntilTheHandlerReturns(t *tes
 			t.Errorf("the handler is past its time and not reported: %+v", s)
 		}
 		settleDown(time.Hour)
-		if most != 1 {
-			t.Errorf("%d handlers ran at once, want 1", most)
+		if g.peak() != 1 {
+			t.Errorf("%d handlers ran at once, want 1", g.peak())
 		}
 		x.wantLedger(runtime.Ledger{DeadLettered: 3})
 		if _, dead := w.left(); len(dead) != 3 || dead[0].Failure.Class != failure.ClassTimeout {

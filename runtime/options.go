@@ -68,7 +68,7 @@ type Options struct {
 	MaxAbandoned int
 
 	// BatchSize and BatchWait are for batch handlers: a batch runs when BatchSize
-	// messages are ready (default 10; up to MaxInFlight), or BatchWait after the
+	// messages are ready (default 10, or MaxInFlight where that is less), or BatchWait after the
 	// first of them became ready (default 100 ms; negative: at once).
 	BatchSize int
 	BatchWait time.Duration

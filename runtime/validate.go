@@ -38,7 +38,7 @@ func (o Options) withDefaults() Options {
 	or(&o.MaxInFlightBytes, defaultMaxBytes)
 	or(&o.Ordering, OrderNone)
 	or(&o.MaxAbandoned, defaultMaxAbandoned)
-	or(&o.BatchSize, defaultBatchSize)
+	or(&o.BatchSize, min(defaultBatchSize, max(o.MaxInFlight, 1)))
 	or(&o.BatchWait, defaultBatchWait)
 	or(&o.DrainTimeout, defaultDrain)
 	or(&o.StopTimeout, defaultStop)

@@ -12,7 +12,7 @@ import (
 // noRequest is the context of measurements that belong to no message: a lease
 // lost, a reconnect, the last counts of a consumer that has ended. They have no
 // span to point at, and a measurement cannot be cancelled.
-var noRequest = context.Background()
+var noRequest = context.Background() //nolint:forbidigo // there is no caller whose context it could be
 
 // counters are what happens rarely enough to be counted as it happens.
 type counters struct {

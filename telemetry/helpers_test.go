@@ -81,7 +81,7 @@ func names(spans []sdktrace.ReadOnlySpan) (n []string) {
 func spanAttr(s sdktrace.ReadOnlySpan, key attribute.Key) string {
 	for _, a := range s.Attributes() {
 		if a.Key == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""
@@ -167,7 +167,7 @@ func find(all map[string]metricdata.Metrics, name string, attrs ...string) (foun
 		ok := true
 		for i := 0; i < len(attrs); i += 2 {
 			v, has := p.attrs.Value(attribute.Key(attrs[i]))
-			ok = ok && has && v.Emit() == attrs[i+1]
+			ok = ok && has && v.String() == attrs[i+1]
 		}
 		if ok {
 			found = append(found, p)

@@ -1,15 +1,19 @@
 package telemetry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -209,6 +213,44 @@ func TestConcurrentCollectionsCountOnce(t *testing.T) {
 		wantValue(t, all, MetricConsumed, float64(s.Received))
 		wantValue(t, all, MetricSettlements, float64(s.Acked), "outcome", "ack")
 		wantValue(t, all, MetricSettlements, float64(s.Retried[1]), "outcome", "retry", "failure.class", "dependency")
+	}
+}
+
+// sumCounter adds up what it is given.
+type sumCounter struct {
+	noop.Int64Counter
+	sum, least atomic.Int64
+}
+
+func (c *sumCounter) Add(_ context.Context, n int64, _ ...metric.AddOption) {
+	c.sum.Add(n)
+	c.least.Store(min(c.least.Load(), n))
+}
+
+// A tally exports a total once, never takes anything back, and loses nothing when
+// several flush it at the same time.
+func TestTallyExportsEachCountOnce(t *testing.T) {
+	c := &sumCounter{}
+	tally := newTally(c, nil)
+	for _, step := range [][2]int64{{10, 10}, {5, 10}, {10, 10}, {12, 12}} {
+		tally.flush(t.Context(), step[0])
+		if got := c.sum.Load(); got != step[1] {
+			t.Fatalf("after a flush of %d the sum is %d, want %d", step[0], got, step[1])
+		}
+	}
+	var ledger atomic.Int64
+	ledger.Store(12)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50_000 {
+				tally.flush(t.Context(), ledger.Add(1))
+			}
+		})
+	}
+	wg.Wait()
+	if got := c.sum.Load(); got != ledger.Load() || c.least.Load() < 0 {
+		t.Errorf("exported %d of %d, smallest step %d", got, ledger.Load(), c.least.Load())
 	}
 }
 

@@ -160,9 +160,13 @@ type headerWriter struct {
 	state   bool // tracestate was set
 }
 
+// Get implements [propagation.TextMapCarrier].
 func (w *headerWriter) Get(key string) string { return w.headers.Get(key) }
-func (w *headerWriter) Keys() []string        { return Carrier{&w.headers}.Keys() }
 
+// Keys implements [propagation.TextMapCarrier].
+func (w *headerWriter) Keys() []string { return Carrier{&w.headers}.Keys() }
+
+// Set implements [propagation.TextMapCarrier].
 func (w *headerWriter) Set(key, value string) {
 	if !w.cloned {
 		// Room for traceparent, tracestate and baggage.

@@ -205,6 +205,24 @@ func TestWithTracingOffAContextIsPassedOn(t *testing.T) {
 	}
 }
 
+// Without an SDK, too, a message keeps the creation context that it carries.
+func TestWithTracingOffAnExistingContextIsKept(t *testing.T) {
+	l, next := newLab(), &fakePublisher{}
+	l.config.Tracer = noop.NewTracerProvider()
+	elsewhere := strings.Replace(parentID, "b7ad", "c8be", 1)
+	ctx := propagation.TraceContext{}.Extract(t.Context(), propagation.MapCarrier{header: elsewhere})
+	p := l.publisher(t, next)
+	for range 3 {
+		m := message(carried)
+		if err := p.Publish(ctx, "orders", m, message()); err != nil {
+			t.Fatal(err)
+		}
+		if next.got[0] != m || m.Headers.Get(header) != parentID || next.got[1].Headers.Get(header) != elsewhere {
+			t.Errorf("published with %v and %v", next.got[0].Headers, next.got[1].Headers)
+		}
+	}
+}
+
 // The caller's messages and their headers' arrays are never written to, the
 // publisher below gets the same messages in the same order with at most one
 // context each, and every message is counted once.

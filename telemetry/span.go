@@ -164,10 +164,16 @@ func attemptErrorType(class failure.Class, err error) string {
 // maxDescription bounds a span's status description in bytes.
 const maxDescription = 256
 
-func describe(err error) string {
+// describe is called with errors of the handler's, whose methods may panic.
+func describe(err error) (text string) {
 	if err == nil {
 		return ""
 	}
+	defer func() {
+		if recover() != nil {
+			text = ""
+		}
+	}()
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return strings.ToValidUTF8(line[:min(len(line), maxDescription)], "")
 }

@@ -90,7 +90,8 @@ func TestBatchSpanIsLinkedNeverAChild(t *testing.T) {
 		{delivery(message(carried))},
 	} {
 		l := newLab()
-		ctx, span := l.worker(t).ProcessBatch(t.Context(), batch)
+		started, _ := l.config.Tracer.Tracer("app").Start(t.Context(), "main")
+		ctx, span := l.worker(t).ProcessBatch(started, batch)
 		if trace.SpanFromContext(ctx) != span.span {
 			t.Error("the handler's context does not carry the span")
 		}
@@ -229,7 +230,7 @@ func TestProcessSpanHasItsAttributesAtTheStart(t *testing.T) {
 		span.End(OutcomeAck, "", nil)
 		got := make(map[string]string)
 		for _, a := range seen.Attributes {
-			got[string(a.Key)] = a.Value.Emit()
+			got[string(a.Key)] = a.Value.String()
 		}
 		want := map[string]string{
 			"messaging.system": "rabbitmq", "messaging.operation.name": "process", "messaging.operation.type": "process",

@@ -1,6 +1,10 @@
 package brokertest
 
-import "github.com/anyqueue/anyqueue/broker"
+import (
+	"time"
+
+	"github.com/anyqueue/anyqueue/broker"
+)
 
 var abandonedCases = []testCase{
 	{name: "AMessageWhoseLeaseRanOutCountsAsAbandoned", promise: notFailures, run: abandonedByLease},
@@ -42,38 +46,36 @@ func abandonedByKill(e *env) {
 	q := e.queue(e.leased)
 	q.needsKill()
 	q.publish(plain("kills its consumer"))
-	for n := range 3 {
-		a := q.consumer()
-		needsBearableLoss(a)
-		g := q.afterLoss(a)
+	victim := q.consumer()
+	g := victim.one()
+	for n := 1; n <= 2; n++ {
+		e.needsLoss(g)
+		q.kill(victim)
+		victim = q.consumer()
+		g = q.afterLoss(g)
 		wantAbandoned(e, g, n)
-		if n == 2 {
-			g.ack()
-			return
-		}
-		q.kill(a)
+	}
+	g.ack()
+}
+
+// needsLoss skips the case where the broker learns of the end of g's consumer
+// neither from a session nor from a lease that can be waited for.
+func (e *env) needsLoss(g *got) {
+	e.Helper()
+	if lease := g.by.caps.Lease; g.Session == nil && lease > e.h.LongestWait {
+		e.Skipf("brokertest: needs a lease that can be waited for: Capabilities.Lease is %v, Harness.LongestWait %v",
+			lease, e.h.LongestWait)
 	}
 }
 
-// needsBearableLoss skips the case where neither a session nor a lease of
-// bearable length tells the broker that a consumer is dead.
-func needsBearableLoss(c *consumer) {
-	c.Helper()
-	if c.caps.Lease > c.h.LongestWait {
-		c.Skipf("brokertest: needs a lease that can be waited for: Capabilities.Lease is %v, Harness.LongestWait %v",
-			c.caps.Lease, c.h.LongestWait)
-	}
-}
-
-// afterLoss receives one message that may have to be lost by another consumer
-// first.
-func (q *queue) afterLoss(c *consumer) *got {
+// afterLoss receives one message that g's consumer may still have to lose.
+func (q *queue) afterLoss(g *got) *got {
 	q.Helper()
-	gots := q.poll(c.caps.Lease+q.h.Patience, broker.Credit{Messages: 1, Bytes: plenty}, c)
-	if len(gots) == 0 {
-		q.Fatalf("a message of a dead consumer has not come back after %v", c.caps.Lease+q.h.Patience)
+	deadline := time.Now().Add(q.h.Patience)
+	if g.Session == nil {
+		deadline = deadline.Add(g.by.caps.Lease)
 	}
-	return gots[0]
+	return q.comesBackBy(deadline)
 }
 
 // A settlement answers for the message: whatever comes then is counted from
@@ -103,15 +105,15 @@ func killLosesNothing(e *env) {
 	q := e.queue(e.leased)
 	q.needsKill()
 	a := q.consumer()
-	needsBearableLoss(a)
 	q.publish(numbered(5)...)
 	held := a.receive(5)
+	e.needsLoss(held[0])
 	ackAll(held[:2])
 	q.kill(a)
-	b := q.consumer()
+	q.consumer()
 	var back []*got
 	for len(back) < 3 {
-		g := q.afterLoss(b)
+		g := q.afterLoss(held[0])
 		g.ack()
 		back = append(back, g)
 	}

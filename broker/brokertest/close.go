@@ -46,14 +46,14 @@ func closeGivesBack(e *env) {
 func closeLosesNoLease(e *env) {
 	q := e.queue(e.leased)
 	a := q.consumer()
-	needsBearableLoss(a)
 	q.publish(numbered(2)...)
 	held := a.receive(2)
+	e.needsLoss(held[0])
 	a.close()
-	b := q.consumer()
+	q.consumer()
 	var back []*got
 	for len(back) < 2 {
-		g := q.afterLoss(b)
+		g := q.afterLoss(held[0])
 		g.ack()
 		back = append(back, g)
 	}
@@ -137,7 +137,7 @@ func closeLeavesNoGoroutine(e *env) {
 	q.publish(numbered(3)...)
 	ackAll(a.receive(3))
 	a.watch(e.h.Quiet/4, a) // a cancelled Receive, too
-	packages := []string{packageOf(a.sub), packageOf(q.publisher)}
+	packages := slices.Compact([]string{packageOf(a.sub), packageOf(q.publisher)})
 	a.close()
 	if err := e.call(q.publisher.Close); err != nil {
 		e.Errorf("Close of a publisher: %v", err)
@@ -145,7 +145,7 @@ func closeLeavesNoGoroutine(e *env) {
 	var left []string
 	for range 200 {
 		left = left[:0]
-		for _, pkg := range slices.Compact(packages) {
+		for _, pkg := range packages {
 			for id, stack := range goroutines(pkg) {
 				if _, old := before[id]; !old {
 					left = append(left, stack)

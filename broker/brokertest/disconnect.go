@@ -91,10 +91,13 @@ func lostConnectionLosesNothing(e *env) {
 	q := e.queue(e.leased)
 	q.needsDrop()
 	a := q.consumer()
-	needsBearableLoss(a)
 	const n = 8
 	q.publish(numbered(n)...)
 	held := a.poll(e.h.Patience, broker.Credit{Messages: 3, Bytes: plenty}, a)
+	if len(held) == 0 {
+		e.Fatalf("got no message within %v", e.h.Patience)
+	}
+	e.needsLoss(held[0])
 	q.Drop(q.T)
 	done := make(map[string]bool)
 	settle := func(g *got) {
@@ -109,7 +112,7 @@ func lostConnectionLosesNothing(e *env) {
 	for _, g := range held {
 		settle(g)
 	}
-	wait := a.caps.Lease + 2*e.h.Patience
+	wait := min(a.caps.Lease, e.h.LongestWait) + 2*e.h.Patience
 	for deadline := time.Now().Add(wait); len(done) < n; {
 		left := time.Until(deadline)
 		if left <= 0 {

@@ -55,8 +55,8 @@ type Harness struct {
 	// waits this long. Default 10 s. Raise it for a broker with slow joins or long
 	// polls; it costs nothing while the adapter works.
 	Patience time.Duration
-	// Quiet is how long the suite watches to conclude that nothing happens. Every
-	// run pays for it, about sixty times. Default 500 ms. Too short hides faults: it must
+	// Quiet is how long the suite watches to conclude that nothing happens. Most
+	// cases end with such a watch. Default 500 ms. Too short hides faults: it must
 	// exceed the time that the broker needs to deliver a message.
 	Quiet time.Duration
 	// Precision is how much too early a delay or a lease may end: the resolution
@@ -136,8 +136,9 @@ type Queue struct {
 	// kill a consumer are skipped.
 	Kill func(t T, s broker.Subscription)
 	// Drop cuts the connections that this queue's subscriptions and publishers
-	// have at the moment, as a network fault does; new ones succeed. Optional:
-	// without it cases about lost connections are skipped.
+	// have at the moment, as a network fault does; new ones succeed. Where leases
+	// live on a session that outlives a connection (an assignment) it ends that,
+	// too. Optional: without it cases about lost connections are skipped.
 	Drop func(t T)
 	// FailNext makes the next exchange of that kind fail once, at the broker or on
 	// the way to it, with a fault that may be tried again, the exchange having had

@@ -2,8 +2,6 @@ package brokertest
 
 import (
 	"errors"
-	"fmt"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +11,15 @@ import (
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/memory"
 )
+
+// maxBytes is the largest message of the queues.
+const maxBytes = 128 << 10
+
+// maxDelay is the longest delay of the queues.
+const maxDelay = 24 * time.Hour
+
+// errPassing is what the in-memory broker fails with on request.
+var errPassing = errors.New("a fault that passes")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -53,11 +60,11 @@ func newMemoryQueue(t T, spec QueueSpec, o memoryOptions) memoryQueue {
 		}
 	}
 	declare(memory.Queue{
-		Name: name + ".dlq", Lease: time.Hour, MaxMessageBytes: 1 << 20,
+		Name: name + ".dlq", Lease: time.Hour, MaxMessageBytes: maxBytes,
 		Without: memory.Without{DeadLetters: true, KeyOrder: true},
 	})
 	q := memory.Queue{
-		Name: name, Lease: lease, MaxLease: spec.MaxLease, MaxMessageBytes: 1 << 20, MaxDelay: 24 * time.Hour,
+		Name: name, Lease: lease, MaxLease: spec.MaxLease, MaxMessageBytes: maxBytes, MaxDelay: maxDelay,
 		Without: o.without,
 	}
 	q.Without.DeadLetters = q.Without.DeadLetters || spec.NoDeadLetters
@@ -65,17 +72,11 @@ func newMemoryQueue(t T, spec QueueSpec, o memoryOptions) memoryQueue {
 		o.queue(&q)
 	}
 	declare(q)
-	subscribe := func(t T, name string, o memory.SubscribeOptions) broker.Subscription {
-		s, err := b.Subscribe(name, o)
-		if err != nil {
-			t.Fatalf("subscribe: %v", err)
-		}
-		return s
-	}
-	return memoryQueue{broker: b, Queue: Queue{
+	mq := memoryQueue{broker: b}
+	mq.Queue = Queue{
 		Name:        name,
-		Subscribe:   func(t T) broker.Subscription { return subscribe(t, name, o.subscribe) },
-		DeadLetters: func(t T) broker.Subscription { return subscribe(t, name+".dlq", memory.SubscribeOptions{}) },
+		Subscribe:   func(t T) broker.Subscription { return mq.subscribe(t, name, o.subscribe) },
+		DeadLetters: func(t T) broker.Subscription { return mq.subscribe(t, name+".dlq", memory.SubscribeOptions{}) },
 		Publisher:   func(T) broker.Publisher { return b.Publisher() },
 		Kill:        func(_ T, s broker.Subscription) { s.(*memory.Subscription).Disconnect() },
 		Drop: func(T) {
@@ -83,7 +84,7 @@ func newMemoryQueue(t T, spec QueueSpec, o memoryOptions) memoryQueue {
 			b.Reconnect()
 		},
 		FailNext: func(t T, call Call) {
-			once := memory.Next(1, memory.Fail(errors.New("a fault that passes")))
+			once := memory.Next(1, memory.Fail(errPassing))
 			f := map[Call]memory.Faults{
 				CallReceive: {ReceiveCall: once}, CallSettle: {SettleCall: once},
 				CallExtend: {ExtendCall: once}, CallPublish: {PublishCall: once},
@@ -92,7 +93,16 @@ func newMemoryQueue(t T, spec QueueSpec, o memoryOptions) memoryQueue {
 				t.Fatalf("inject: %v", err)
 			}
 		},
-	}}
+	}
+	return mq
+}
+
+func (q memoryQueue) subscribe(t T, name string, o memory.SubscribeOptions) *memory.Subscription {
+	s, err := q.broker.Subscribe(name, o)
+	if err != nil {
+		t.Fatalf("subscribe: %v", err)
+	}
+	return s
 }
 
 // The in-memory broker keeps every promise.
@@ -138,16 +148,31 @@ func TestMemoryConformsInRealTime(t *testing.T) {
 	if testing.Short() {
 		t.Skip("waits in real time")
 	}
-	var queues atomic.Int64
 	h := memoryHarness(memoryOptions{})
-	newQueue := h.NewQueue
-	h.NewQueue = func(t T, spec QueueSpec) Queue {
-		queues.Add(1)
-		return newQueue(t, spec)
-	}
 	h.Bubble = nil
 	h.Patience, h.Quiet, h.Precision = 5*time.Second, 40*time.Millisecond, time.Millisecond
 	h.Lease, h.Delay = 300*time.Millisecond, 100*time.Millisecond
-	t.Cleanup(func() { t.Log(fmt.Sprintf("%d queues", queues.Load())) })
 	Run(t, h)
+}
+
+// With the default times the suite waits as long as its documentation says: 140 s
+// in all cases together, 11 s in the longest.
+func TestTheSuiteWaitsAsLongAsDocumented(t *testing.T) {
+	var total, longest time.Duration
+	h := Harness{NewQueue: memoryHarness(memoryOptions{}).NewQueue}
+	h.Bubble = func(t *testing.T, f func(t *testing.T)) {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			t.Cleanup(func() {
+				total += time.Since(began)
+				longest = max(longest, time.Since(began))
+			})
+			f(t)
+		})
+	}
+	Run(t, h)
+	t.Logf("%v in all, %v in the longest case", total, longest)
+	if total > 140*time.Second || longest > 11*time.Second {
+		t.Errorf("the suite waits for %v, %v in its longest case: more than its documentation says", total, longest)
+	}
 }

@@ -93,11 +93,11 @@ func record(note string) *failure.Record {
 func (e *env) sameRecord(what string, have, want *failure.Record) {
 	e.Helper()
 	if (have == nil) != (want == nil) {
-		e.Errorf("%s: failure record is %s, want %s", what, asJSON(have), asJSON(want))
+		e.Errorf("%s: the failure record is %.100s, want %.100s", what, asJSON(have), asJSON(want))
 		return
 	}
-	if have != nil && asJSON(have) != asJSON(want) {
-		e.Errorf("%s: failure record changed\n have %s\n want %s", what, asJSON(have), asJSON(want))
+	if h, w := asJSON(have), asJSON(want); h != w {
+		e.Errorf("%s: the failure record changed\n have %s\n want %s", what, around(h, w), around(w, h))
 	}
 }
 
@@ -118,6 +118,16 @@ func asJSON(r *failure.Record) string {
 		return err.Error()
 	}
 	return string(b)
+}
+
+// around returns the part of s where it starts to differ from other.
+func around(s, other string) string {
+	const before, after = 40, 80
+	i := 0
+	for i < min(len(s), len(other)) && s[i] == other[i] {
+		i++
+	}
+	return fmt.Sprintf("...%s...", s[max(0, i-before):min(len(s), i+after)])
 }
 
 // sameMessage fails for each part of a delivered message that is not what was

@@ -2,7 +2,7 @@ package brokertest
 
 import (
 	"context"
-	"errors"
+	"sync"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -56,6 +56,26 @@ func (p *tamperedPublisher) Publish(ctx context.Context, to string, messages ...
 }
 
 func (p *tamperedPublisher) Close(ctx context.Context) error { return p.close(ctx) }
+
+// ids is a set of message IDs that several goroutines use.
+type ids struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+// add says whether id is new.
+func (s *ids) add(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen[id] {
+		return false
+	}
+	if s.seen == nil {
+		s.seen = make(map[string]bool)
+	}
+	s.seen[id] = true
+	return true
+}
 
 // bench is one queue that a mutant tampers with. What is nil is left as it is.
 type bench struct {
@@ -248,5 +268,3 @@ func inject(f func() memory.Faults) func(*bench) {
 		}
 	}
 }
-
-var errMutant = errors.New("a mutant's own error")

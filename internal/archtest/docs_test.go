@@ -49,6 +49,12 @@ var (
 	V = 1
 	W = 2
 )
+
+// A group may be documented as a whole.
+const (
+	X = 1
+	Y = 2
+)
 `
 	want(t, docFaults(t, []source{{"p/p.go", text}}), []string{
 		"p: const C has no doc comment",
@@ -154,11 +160,10 @@ func (d *documenter) spec(decl *ast.GenDecl, spec ast.Spec) {
 				d.fields(spec.Name.Name, typ)
 			}
 		}
-	case *ast.ValueSpec:
-		alone := !decl.Lparen.IsValid() && decl.Doc != nil
+	case *ast.ValueSpec: // a group's comment speaks for all of it
 		for _, name := range spec.Names {
 			if name.IsExported() {
-				d.need(decl.Tok.String(), name.Name, alone || spec.Doc != nil || spec.Comment != nil, d.dir)
+				d.need(decl.Tok.String(), name.Name, decl.Doc != nil || spec.Doc != nil || spec.Comment != nil, d.dir)
 			}
 		}
 	}

@@ -48,7 +48,7 @@ var layers = []layer{
 	// Policy: no adapter.
 	{folder: "telemetry", own: []string{"broker", "failure"}, foreign: []string{otelAPI}},
 	{folder: "runtime", own: []string{"broker", "failure", "telemetry"}, foreign: []string{otelAPI}},
-	{folder: "idempotency", own: []string{"failure"}},
+	{folder: "idempotency", own: []string{"broker", "failure"}},
 	{
 		folder:  "middleware",
 		own:     []string{"broker", "failure", "idempotency", "runtime", "telemetry"},
@@ -101,6 +101,7 @@ func TestForbiddenImportsAreDetected(t *testing.T) {
 		{"the runtime imports middleware", "runtime", m + "middleware", "must not import"},
 		{"telemetry imports the runtime", "telemetry", m + "runtime", "must not import"},
 		{"middleware imports an adapter", "middleware", m + "memory", "must not import"},
+		{"the claim store imports the runtime", "idempotency", m + "runtime", "must not import"},
 		{"config imports an adapter", "config", m + "memory", "must not import"},
 		{"the library imports an OpenTelemetry SDK", "runtime", otelSDK + "/metric", "must not link"},
 		{"the library imports an exporter", "telemetry", otelExpo + "/otlp", "must not link"},

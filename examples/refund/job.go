@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/config"
+	"github.com/anyqueue/anyqueue/memory"
+	"github.com/anyqueue/anyqueue/runtime"
+)
+
+// job is one run of the program.
+type job struct {
+	file    *config.File
+	source  func(desk) source
+	trouble trouble
+	timeout time.Duration
+	log     *slog.Logger
+	watch   func(context.Context, *run) // shows progress until ctx ends; nil: nobody looks
+
+	// handler takes the place of shop.refund in tests that break a promise.
+	handler func(*shop) runtime.Handler
+}
+
+// errTooLong ends a run that does not end by itself.
+var errTooLong = errors.New("the job did not finish in time")
+
+// run is a job under way.
+type run struct {
+	shop
+	worker    *config.Worker
+	consumer  *runtime.Consumer
+	dead      broker.Subscription // of the dead-letter queue
+	publisher publisher
+	start     time.Time
+}
+
+// run does the whole job: it publishes, consumes, waits until every message has
+// come to its end, drains, and says what there is now. When ctx ends before that
+// it drains all the same, and outcome.stopped says why.
+func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
+	worker, err := j.file.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, worker.Close(context.WithoutCancel(ctx))) }()
+	r, err := j.prepare(worker, id)
+	if err != nil {
+		return nil, err
+	}
+	closeDead, err := r.openDeadLetters(ctx, j.file)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeDead(context.WithoutCancel(ctx))) }()
+
+	limited, cancel := context.WithTimeoutCause(ctx, j.timeout, errTooLong)
+	defer cancel()
+	running, stop := context.WithCancel(limited)
+	defer stop()
+	consumed, watched := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer stop() // without a consumer there is nothing to wait for
+		consumed <- r.consumer.Run(running)
+	}()
+	go func() {
+		defer close(watched)
+		if j.watch != nil {
+			j.watch(running, r)
+		}
+	}()
+	stopped := r.publisher.run(running, j.source(desk{r.orders, r.accounts}))
+	if stopped == nil {
+		stopped = r.await(running)
+	}
+	elapsed := time.Since(r.start)
+	if stopped != nil && limited.Err() != nil {
+		stopped = context.Cause(limited)
+	}
+	stop()
+	consumerErr := <-consumed
+	<-watched
+	return r.conclude(context.WithoutCancel(ctx), elapsed, stopped, consumerErr)
+}
+
+// prepare makes everything that takes part.
+func (j *job) prepare(worker *config.Worker, id string) (*run, error) {
+	r := &run{worker: worker, start: time.Now()}
+	r.orders, r.payments, r.accounts = newOrderBook(), newPayments(j.trouble), newAccounts(id)
+	store, err := newDedupeStore()
+	if err != nil {
+		return nil, err
+	}
+	handler := r.refund
+	if j.handler != nil {
+		handler = j.handler(&r.shop)
+	}
+	worker.Options.Logger = j.log
+	if r.consumer, err = worker.Consumer(handler, r.middleware(store, j.log)...); err != nil {
+		return nil, err
+	}
+	r.publisher = publisher{to: worker.Publisher(), queue: worker.Queue(), backlog: r.backlog}
+
+	// The embedded broker delivers twice only when it is told to.
+	if sub, ok := worker.Subscription().(*memory.Subscription); ok {
+		err = sub.Broker().Inject(worker.Queue(), memory.Faults{Deliver: memory.Every(100, memory.Duplicate())})
+	}
+	return r, err
+}
+
+// openDeadLetters opens the dead-letter queue beside the queue itself.
+func (r *run) openDeadLetters(ctx context.Context, file *config.File) (closeIt func(context.Context) error, err error) {
+	if sub, ok := r.worker.Subscription().(*memory.Subscription); ok { // each embedded broker is a world of its own
+		s, err := sub.Broker().Subscribe(r.worker.DeadLetter(), memory.SubscribeOptions{})
+		if err != nil {
+			return nil, err
+		}
+		r.dead = s
+		return s.Close, nil
+	}
+	beside := *file
+	beside.Queue = r.worker.DeadLetter()
+	w, err := beside.Open(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open the dead-letter queue: %w", err)
+	}
+	r.dead = w.Subscription()
+	return w.Close, nil
+}
+
+// backlog is how many messages are on their way.
+func (r *run) backlog() int {
+	copies, acked := r.accounts.totals()
+	return copies - settled(r.consumer.Ledger(), acked)
+}
+
+// Nothing moved for quiet: look whether all is done although the figures do not
+// add up, because the broker lost an answer to the consumer.
+const quiet = 3 * time.Second
+
+// await returns when every message was acknowledged or dead-lettered, by its ID.
+func (r *run) await(ctx context.Context) error {
+	last, since, looked := runtime.Ledger{}, time.Now(), false
+	for {
+		l := r.consumer.Ledger()
+		if l != last {
+			last, since, looked = l, time.Now(), false
+		}
+		copies, acked := r.accounts.totals()
+		due := settled(l, acked) >= copies || time.Since(since) > quiet
+		if due && !looked && l.InFlight == 0 {
+			dead, err := sweep(ctx, r.dead, r.accounts.knows, l.DeadLettered)
+			if err != nil {
+				return err
+			}
+			if len(r.accounts.unfinished(dead)) == 0 {
+				return nil
+			}
+			looked = true
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// conclude gathers what there is after the consumer has drained.
+func (r *run) conclude(ctx context.Context, elapsed time.Duration, stopped, consumerErr error) (*outcome, error) {
+	ledger := r.consumer.Ledger()
+	dead, err := sweep(ctx, r.dead, r.accounts.knows, ledger.DeadLettered)
+	return &outcome{
+		orders: r.orders, payments: r.payments, accounts: r.accounts,
+		sent: r.publisher.sent.Load(), duplicates: r.duplicates.Load(), openings: r.openings.Load(),
+		ledger: ledger, failures: r.consumer.Stats().Failures, dead: dead,
+		elapsed: elapsed, stopped: stopped,
+	}, errors.Join(consumerErr, err)
+}

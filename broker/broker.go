@@ -30,7 +30,9 @@ type Subscription interface {
 	//
 	// An error that matches [ErrClosed], [ErrNotFound], [ErrAccessDenied] or
 	// [ErrUnsupported] is final. Every other error is temporary: the adapter
-	// reconnects by itself, and the caller pauses and calls again.
+	// reconnects by itself, and the caller pauses and calls again. While the broker
+	// cannot be reached, Receive returns [ErrDisconnected] within 5 s instead of
+	// blocking, so that the caller can tell an idle queue from a lost broker.
 	//
 	// The returned slice and its messages belong to the caller.
 	Receive(ctx context.Context, credit Credit) ([]Delivery, error)

@@ -23,6 +23,7 @@ type decoder struct {
 
 	faults  []Fault
 	dropped int // faults beyond maxFaults
+	grown   int // bytes that variables added so far
 	*places
 }
 
@@ -234,7 +235,8 @@ func (d *decoder) scalar(n *yaml.Node, path string, f field, v reflect.Value) {
 		d.report(at(n, "has no value; write one, or remove the key"), path)
 		return
 	}
-	text, used, err := expand(n.Value, d.lookup)
+	text, used, err := expand(n.Value, maxExpansion-d.grown, d.lookup)
+	d.grown += max(0, len(text)-len(n.Value))
 	if err == nil && kindOf(v.Type()) == kindSecret {
 		// Only the file itself can name a file to read: a variable that happens to
 		// hold file:... is a text like any other.

@@ -19,23 +19,27 @@ var isVariable = regexp.MustCompile(`^` + variablePattern)
 
 // expand replaces ${NAME}, ${NAME:-default}, ${NAME:?message} and $$ in the text
 // of one scalar. What a variable holds is not expanded again and not parsed as
-// YAML: it is text, whatever stands in it.
+// YAML: it is text, whatever stands in it. The result is at most limit bytes
+// longer than the text.
 //
 // Errors never quote the text, which may hold a secret beside the variable.
-func expand(text string, lookup func(string) (string, bool)) (expanded string, used bool, err error) {
+func expand(text string, limit int, lookup func(string) (string, bool)) (expanded string, used bool, err error) {
+	limit += len(text)
 	var out strings.Builder
 	for {
-		before, rest, found := strings.Cut(text, "$")
-		out.WriteString(before)
-		if !found {
+		dollar := strings.IndexByte(text, '$')
+		if dollar < 0 {
+			out.WriteString(text)
 			return out.String(), used, nil
 		}
-		if after, escaped := strings.CutPrefix(rest, "$"); escaped {
+		out.WriteString(text[:dollar])
+		text = text[dollar:]
+		if after, escaped := strings.CutPrefix(text, "$$"); escaped {
 			out.WriteByte('$')
 			text = after
 			continue
 		}
-		form := isVariable.FindString("$" + rest)
+		form := isVariable.FindString(text)
 		if form == "" {
 			return "", false, errors.New("has a $ that is neither ${NAME}, ${NAME:-default} nor ${NAME:?message}; write $$ for a dollar sign")
 		}
@@ -45,9 +49,15 @@ func expand(text string, lookup func(string) (string, bool)) (expanded string, u
 		}
 		used = true
 		out.WriteString(value)
-		text = rest[len(form)-1:]
+		text = text[len(form):]
+		if out.Len()+len(text) > limit {
+			return "", false, fmt.Errorf("grows too long: variables may add %d bytes to a file", maxExpansion)
+		}
 	}
 }
+
+// maxExpansion bounds what variables add to all scalars of a file.
+const maxExpansion = 1 << 20
 
 // resolve returns the value of what stands between the braces. As in a shell,
 // the forms with a colon treat an empty variable like a missing one.

@@ -198,3 +198,21 @@ func TestVariablesComeFromTheEnvironment(t *testing.T) {
 		t.Errorf("queue is %q", f.Queue)
 	}
 }
+
+// Rule: neither a long line of variables nor a long variable costs more than its
+// size: what variables add to a file is bounded, in all.
+func TestWhatVariablesAddIsBounded(t *testing.T) {
+	const uses = 200_000
+	long := strings.Repeat("x", 64<<10)
+	many := "broker: fake\nqueue: " + strings.Repeat("${A}", uses)
+	if f, _ := parse(t, many+"\nfake: {url: x}\n", env("A", "abcdef")); len(f.Queue) != uses*6 {
+		t.Errorf("queue has %d bytes", len(f.Queue))
+	}
+	items := "fake:\n  url: x\n  hosts:\n" + strings.Repeat("  - name: ${A}\n", 40)
+	for _, file := range []string{many, "broker: fake\nqueue: q\n" + items} {
+		_, err := Parse("w.yaml", []byte(file), env("A", long), (&fake{}).driver(""))
+		if err == nil || !strings.Contains(err.Error(), "grows too long: variables may add 1048576 bytes to a file") {
+			t.Errorf("got %.300v", err)
+		}
+	}
+}

@@ -18,7 +18,7 @@ const (
 	maxNormal  = 1 << 10 // bytes of normalised text, and one word more
 	quotes     = "\"'`"
 	delimiters = "()[]{}<>,;=|&$%*!#^"
-	trailing   = ".:?" // punctuation after a word
+	trailing   = ".:?,;" // punctuation after a word
 )
 
 // normalize replaces what varies in a message by placeholders, so that two
@@ -122,7 +122,7 @@ func (n *normalizer) quoted() int {
 func wordEnd(s string) int {
 	ends := " \t\r\n" + quotes + delimiters
 	if isURL(s) {
-		ends = " \t\r\n<>)]}" + quotes
+		ends = " \t\r\n<>)}" + quotes
 	}
 	for i := range len(s) {
 		if s[i] < ' ' || strings.IndexByte(ends, s[i]) >= 0 || strings.HasPrefix(s[i:], "->") {
@@ -167,7 +167,7 @@ func (n *normalizer) url(w string) {
 		rest = ""
 	}
 	host = host[strings.LastIndexByte(host, '@')+1:]
-	if isAddress(host) {
+	if isAddress(host) || bracketedAddress(host) > 0 {
 		n.placeholder(anAddress)
 	} else {
 		host, _, _ = strings.Cut(host, ":")

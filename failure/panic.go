@@ -52,7 +52,7 @@ func Recovered(v any) *PanicError {
 	if p, ok := v.(*PanicError); ok && p != nil {
 		return p
 	}
-	buf := make([]byte, 4*maxStackBytes) // the frames to be dropped included
+	buf := make([]byte, 2*maxStackBytes) // the frames to be dropped included
 	buf = buf[:runtime.Stack(buf, false)]
 	return &PanicError{Value: v, Stack: []byte(cappedLines(string(fromPanic(buf)), maxStackBytes))}
 }

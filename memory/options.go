@@ -65,7 +65,8 @@ type Queue struct {
 
 	// MaxMessages and MaxBytes bound what the queue holds, messages in flight
 	// included. 0, the default: no limit of its own. A publish beyond it fails with
-	// [broker.ErrFull]; so does a dead letter, which then stays where it was.
+	// [broker.ErrFull]; so does a dead letter, which then stays where it was. A
+	// message larger than MaxBytes fails with [broker.ErrTooLarge].
 	MaxMessages int
 	MaxBytes    int
 	// MaxMessageBytes is the largest message, as [broker.Message.Size] counts.

@@ -34,7 +34,7 @@ func (p *Publisher) publish(ctx context.Context, to string, messages []*broker.M
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	q, err := p.queue(to)
+	q, keys, err := p.queue(to)
 	if err != nil {
 		return err
 	}
@@ -46,15 +46,15 @@ func (p *Publisher) publish(ctx context.Context, to string, messages []*broker.M
 	if fault.skip {
 		return fault.err
 	}
+	faults := f.Publish.askAll(ctx, len(messages), func(i int) Op { return Op{Message: messages[i], Batch: len(messages)} })
 	var failed []broker.Failed
 	for i := 0; i < len(messages); i += slabMessages {
-		part := messages[i:min(i+slabMessages, len(messages))]
-		n := len(failed)
-		if failed, err = p.store(ctx, q, f.Publish, part, failed); err != nil {
-			return err
+		part := portion{messages: messages[i:min(i+slabMessages, len(messages))], first: i, keys: keys}
+		if faults != nil {
+			part.faults = faults[i:]
 		}
-		for j := range failed[n:] {
-			failed[n+j].Index += i
+		if failed, err = p.store(q, part, failed); err != nil {
+			return err
 		}
 	}
 	switch {
@@ -66,31 +66,49 @@ func (p *Publisher) publish(ctx context.Context, to string, messages []*broker.M
 	return nil
 }
 
-// queue finds the queue to publish to.
-func (p *Publisher) queue(name string) (*queue, error) {
+// queue finds the queue to publish to, and says whether it carries keys.
+func (p *Publisher) queue(name string) (q *queue, keys bool, err error) {
 	if p.closed.Load() {
-		return nil, fmt.Errorf("publisher: %w", broker.ErrClosed)
+		return nil, false, fmt.Errorf("publisher: %w", broker.ErrClosed)
 	}
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
 	if p.b.down {
-		return nil, errDropped
+		return nil, false, errDropped
 	}
-	return p.b.lookup(name)
+	if q, err = p.b.lookup(name); err != nil {
+		return nil, false, err
+	}
+	return q, !q.opts.Without.Keys, nil
 }
 
-// store stores at most slabMessages messages and appends those that failed.
-func (p *Publisher) store(ctx context.Context, q *queue, hook Hook, messages []*broker.Message, failed []broker.Failed) ([]broker.Failed, error) {
-	fail := func(i int, err error) { failed = append(failed, broker.Failed{Index: i, Err: err}) }
-	first := len(failed)
-	faults := hook.askAll(ctx, len(messages), func(i int) Op { return Op{Message: messages[i], Batch: len(messages)} })
-	entries := make([]entry, len(messages)) // one without an ID is not stored
+// portion is a part of a publication, as much as one slab holds.
+type portion struct {
+	messages []*broker.Message
+	first    int     // the index of its first message
+	faults   []Fault // nil: none
+	keys     bool    // the queue carries keys
+}
+
+func (x *portion) fault(i int) Fault {
+	if x.faults == nil {
+		return Fault{}
+	}
+	return x.faults[i]
+}
+
+// store stores a part of a publication and adds to failed those that it could
+// not store.
+func (p *Publisher) store(q *queue, x portion, failed []broker.Failed) ([]broker.Failed, error) {
+	start := len(failed)
+	fail := func(i int, err error) { failed = append(failed, broker.Failed{Index: x.first + i, Err: err}) }
+	entries := make([]entry, len(x.messages)) // one without an ID is not to be stored
 	now := time.Now()
-	var own slab
-	for i, m := range messages {
-		if faults != nil && faults[i].skip {
-			if err := faults[i].err; err != nil {
-				fail(i, err)
+	var copies slab
+	for i, m := range x.messages {
+		if f := x.fault(i); f.skip {
+			if f.err != nil {
+				fail(i, f.err)
 			}
 			continue
 		}
@@ -98,25 +116,25 @@ func (p *Publisher) store(ctx context.Context, q *queue, hook Hook, messages []*
 			fail(i, err)
 			continue
 		}
-		entries[i].msg = *m
-		entries[i].size = m.Size()
-		own.plan(m)
+		e := &entries[i]
+		e.msg = *m
+		e.msg.PublishedAt = m.PublishedAt.UTC().Round(0) // without the monotonic clock, as over a wire
+		if !x.keys {
+			e.msg.Key = ""
+		}
+		e.size = e.msg.Size()
+		copies.plan(&e.msg)
 	}
 	for i := range entries {
 		if e := &entries[i]; e.msg.ID != "" {
-			own.own(&e.msg)
-			e.msg.PublishedAt = e.msg.PublishedAt.UTC().Round(0)
-			if q.opts.Without.Keys {
-				e.msg.Key = ""
-			}
+			copies.own(&e.msg)
 		}
 	}
 
-	b := p.b
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return failed, fmt.Errorf("broker: %w", broker.ErrClosed)
+	p.b.mu.Lock()
+	defer p.b.mu.Unlock()
+	if p.b.closed {
+		return failed, errBrokerClosed
 	}
 	for i := range entries {
 		e := &entries[i]
@@ -128,18 +146,16 @@ func (p *Publisher) store(ctx context.Context, q *queue, hook Hook, messages []*
 			continue
 		}
 		q.add(e)
-		if faults == nil {
-			continue
-		}
-		if faults[i].twice && q.admit(e.size) == nil {
+		f := x.fault(i)
+		if f.twice && q.admit(e.size) == nil {
 			q.add(e.duplicate())
 		}
-		if err := faults[i].err; err != nil {
-			fail(i, err)
+		if f.err != nil {
+			fail(i, f.err)
 		}
 	}
 	q.wake()
-	slices.SortStableFunc(failed[first:], func(a, b broker.Failed) int { return cmp.Compare(a.Index, b.Index) })
+	slices.SortFunc(failed[start:], func(a, b broker.Failed) int { return cmp.Compare(a.Index, b.Index) })
 	return failed, nil
 }
 
@@ -175,8 +191,8 @@ func (e *limitError) Error() string {
 
 func (e *limitError) Unwrap() error { return e.is }
 
-// Close ends the publisher: later calls fail with [broker.ErrClosed]. There are
-// no confirmations to wait for.
+// Close ends the publisher: later calls fail with [broker.ErrClosed]. A Publish
+// under way is carried out; no confirmation is outstanding once it returned.
 func (p *Publisher) Close(context.Context) error {
 	p.closed.Store(true)
 	return nil

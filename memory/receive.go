@@ -78,6 +78,7 @@ func (s *Subscription) receive(ctx context.Context, credit broker.Credit) ([]bro
 		if w == nil {
 			w = q.line.join(s)
 		}
+		q.wake() // what advance made ready is for who stands in front
 		q.watch(at)
 		b.mu.Unlock()
 		select {
@@ -144,7 +145,9 @@ func (q *queue) take(s *Subscription, credit broker.Credit, now time.Time, at in
 		messages, leases = messages[1:], leases[1:]
 	}
 	clear(q.picked)
-	q.picked = q.picked[:0]
+	if q.picked = q.picked[:0]; cap(q.picked) > shrinkAbove {
+		q.picked = nil
+	}
 	return ds
 }
 

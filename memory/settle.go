@@ -39,7 +39,7 @@ func (s *Subscription) settle(x *broker.Settlement, now instant) error {
 	q := s.q
 	l := s.leaseOf(x.Delivery)
 	if l == nil || l.e == nil {
-		return s.failed(x, broker.ErrLeaseLost)
+		return s.failed(x, lost(l))
 	}
 	e := l.e
 	switch x.Action {
@@ -97,6 +97,19 @@ func (s *Subscription) failed(x *broker.Settlement, err error) error {
 	return fmt.Errorf("memory: %s message %s of %q: %w", x.Action, messageID(x.Delivery), s.q.name, err)
 }
 
+// lost says what became of a lease that is not live; nil for one that is not the
+// subscription's.
+func lost(l *lease) error {
+	switch {
+	case l == nil:
+		return fmt.Errorf("%w: the delivery is not of this subscription", broker.ErrLeaseLost)
+	case l.settled:
+		return fmt.Errorf("%w: the delivery was settled before", broker.ErrLeaseLost)
+	default:
+		return fmt.Errorf("%w: its time ran out or its session ended, and the message is delivered again", broker.ErrLeaseLost)
+	}
+}
+
 func messageID(d *broker.Delivery) string {
 	if d == nil || d.Message == nil {
 		return "(none)"
@@ -123,7 +136,7 @@ func (s *Subscription) extend(d *broker.Delivery, by time.Duration, now instant)
 	l := s.leaseOf(d)
 	switch {
 	case l == nil || l.e == nil && !l.settled:
-		return fmt.Errorf("memory: extend message %s of %q: %w", messageID(d), s.q.name, broker.ErrLeaseLost)
+		return fmt.Errorf("memory: extend message %s of %q: %w", messageID(d), s.q.name, lost(l))
 	case l.e == nil: // settled meanwhile
 		return nil
 	default:

@@ -127,6 +127,22 @@ func TestDeadLetterIsAsPublishedAndSaysWhy(t *testing.T) {
 	})
 }
 
+// A dead-letter queue made by default hands out many dead letters of one key at
+// once, so that a tool can look at them, and has no dead letters of its own.
+func TestDefaultDeadLetterQueueIsOpenToTools(t *testing.T) {
+	inBubble(t, Queue{}, func(b *bench) {
+		dead := b.subscribe("q.dlq", SubscribeOptions{})
+		if c := dead.Capabilities(); c.KeyOrder || !c.Keys || c.DeadLetters {
+			b.Fatalf("KeyOrder %v, Keys %v, DeadLetters %v", c.KeyOrder, c.Keys, c.DeadLetters)
+		}
+		b.publish("1:k", "2:k", "3:k")
+		for range 3 {
+			b.settle(b.s, broker.Settlement{Delivery: b.one(b.s), Action: broker.DeadLetter, Failure: record("x")})
+		}
+		b.wantReceived(dead, "1:k", "2:k", "3:k")
+	})
+}
+
 // A dead letter that its queue cannot take is an error, and the message stays
 // leased; it can be settled later.
 func TestDeadLetterThatIsRefusedStaysLeased(t *testing.T) {

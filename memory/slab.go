@@ -1,12 +1,16 @@
 package memory
 
-import "github.com/anyqueue/anyqueue/broker"
+import (
+	"slices"
+
+	"github.com/anyqueue/anyqueue/broker"
+)
 
 // Copies of messages are cut from slabs, one allocation for many messages. A
 // message that lives long keeps its slab alive, so slabs are small, and what is
 // large has memory of its own.
 const (
-	slabMessages = 64       // entries, messages and leases per slab
+	slabMessages = 62       // entries, messages and leases per slab: just below powers of two in bytes
 	slabBytes    = 16 << 10 // bytes of bodies per slab
 	ownBytes     = slabBytes / 4
 	slabHeaders  = 256
@@ -50,6 +54,7 @@ func (s *slab) own(m *broker.Message) {
 		copy(body, m.Body)
 		m.Body = body
 	}
+	m.Headers = slices.Clip(m.Headers) // an empty one could have the publisher's capacity
 	if n := len(m.Headers); n > 0 {
 		if len(s.headers) < n {
 			s.headers = make([]broker.Header, max(n, min(s.needHeaders, slabHeaders)))

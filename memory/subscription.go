@@ -211,7 +211,7 @@ func (s *Subscription) endSession(cause error) {
 }
 
 func (s *Subscription) openSession() {
-	if s.opts.SessionLeases && s.session == nil && !s.closed {
+	if s.opts.SessionLeases && s.session == nil && !s.closed && !s.b.closed {
 		s.opened++
 		s.session = broker.NewSession(fmt.Sprintf("%s session %d", s.q.name, s.opened))
 	}

@@ -86,7 +86,7 @@ func (q *queue) watched() bool {
 // arm sets the alarm to the next thing that becomes due, if anybody waits. It may
 // be set too early (a lease that was settled since) and then finds nothing.
 func (q *queue) arm(now instant) {
-	if !q.watched() {
+	if q.b.closed || !q.watched() {
 		return
 	}
 	at := forever

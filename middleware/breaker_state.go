@@ -74,7 +74,6 @@ func (b *Breaker) probed(r result, now time.Time) {
 		return
 	}
 	b.enter(BreakerClosed)
-	b.openFor = b.o.OpenFor
 	b.calls.clear()
 }
 

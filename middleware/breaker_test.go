@@ -385,6 +385,46 @@ func TestStateChangeHookMayAskAndMayPanic(t *testing.T) {
 	})
 }
 
+// A slow hook is told of changes one at a time and in order, and holds up no
+// message but the one that brought it the news.
+func TestStateChangesAreAnnouncedInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			seen   []middleware.BreakerState
+			inside int
+		)
+		b := middleware.NewBreaker(middleware.BreakerOptions{
+			Name: "bank", MinCalls: 1, RampTo: 1,
+			OnStateChange: func(c middleware.BreakerChange) {
+				if inside++; inside > 1 {
+					t.Error("told of two changes at once")
+				}
+				time.Sleep(time.Minute)
+				inside--
+				seen = append(seen, c.To)
+			},
+		})
+		down := wrap(t, returns(errBankDown), b.Middleware())
+		go func() { _ = down(t.Context(), message("1", "")) }()
+		synctest.Wait() // the hook sleeps
+		for i := range 2 {
+			time.Sleep(time.Duration(i+1) * 5 * time.Second)
+			if err := down(t.Context(), message("2", "")); !errors.Is(err, errBankDown) {
+				t.Errorf("the probe came back with %v", err)
+			}
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		want := []middleware.BreakerState{
+			middleware.BreakerOpen, middleware.BreakerHalfOpen, middleware.BreakerOpen,
+			middleware.BreakerHalfOpen, middleware.BreakerOpen,
+		}
+		if !slices.Equal(seen, want) {
+			t.Errorf("told of %v, want %v", seen, want)
+		}
+	})
+}
+
 // Every fault in the options is reported at once.
 func TestBreakerReportsEveryFault(t *testing.T) {
 	wantFaults(t, middleware.CircuitBreaker(middleware.BreakerOptions{}).Err, "Name")

@@ -101,23 +101,28 @@ func wantClass(t testing.TB, err error, class failure.Class) {
 	}
 }
 
+// fieldFaults lists the field errors in err, through all joins.
+func fieldFaults(err error) (all []*broker.FieldError) {
+	switch e := err.(type) {
+	case *broker.FieldError:
+		return []*broker.FieldError{e}
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			all = append(all, fieldFaults(inner)...)
+		}
+	case interface{ Unwrap() error }:
+		return fieldFaults(e.Unwrap())
+	}
+	return all
+}
+
 // wantFaults wants exactly these fields to be reported.
 func wantFaults(t testing.TB, err error, fields ...string) {
 	t.Helper()
 	var got []string
-	var leaves func(error)
-	leaves = func(err error) {
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			for _, e := range joined.Unwrap() {
-				leaves(e)
-			}
-			return
-		}
-		if f, ok := errors.AsType[*broker.FieldError](err); ok {
-			got = append(got, f.Field)
-		}
+	for _, f := range fieldFaults(err) {
+		got = append(got, f.Field)
 	}
-	leaves(err)
 	if strings.Join(got, " ") != strings.Join(fields, " ") {
 		t.Errorf("faults in %v, want %v\n%v", got, fields, err)
 	}

@@ -17,13 +17,12 @@ func (c *Consumer) runBatch(r *run) {
 	}
 	base, leave := c.batchContext(r.tasks)
 	defer leave()
-	var ctx context.Context
-	ctx, r.span = c.tel.ProcessBatch(base, batch)
+	r.ctx, r.span = c.tel.ProcessBatch(base, batch)
 	var errs []error
 	if c.handler == nil {
-		errs = c.callBatch(ctx, batch)
+		errs = c.callBatch(r.ctx, batch)
 	} else {
-		errs = c.callThroughChain(ctx, r.tasks)
+		errs = c.callThroughChain(r.ctx, r.tasks)
 	}
 	c.conclude(r, errs...)
 }

@@ -166,6 +166,12 @@ func (a *attempt) Value(key any) any {
 	return a.lazyCtx.Value(key)
 }
 
+// lostLease says whether the attempt was cancelled because its lease was lost.
+func (a *attempt) lostLease() bool {
+	r := a.real.Load()
+	return r != nil && errors.Is(context.Cause(r), broker.ErrLeaseLost)
+}
+
 func (a *attempt) info() Info {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/failure"
+	"github.com/anyqueue/anyqueue/telemetry"
 )
 
 // minRelease is the least delay of a release that a handler asks for: less would
@@ -182,8 +183,12 @@ func (t *task) timeSpent(now time.Duration) time.Duration {
 
 // outcome is the verdict's word in telemetry.
 func (v *verdict) outcome() string {
-	if v.dropped {
-		return "drop"
+	switch {
+	case v.lost:
+		return telemetry.OutcomeLost
+	case v.dropped:
+		return telemetry.OutcomeDrop
+	default:
+		return v.action.String()
 	}
-	return v.action.String()
 }

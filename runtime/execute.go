@@ -56,6 +56,7 @@ type run struct {
 	buf        []*task // memory for tasks
 	verdicts   []verdict
 	start, end time.Duration
+	ctx        context.Context // the handler's, for exemplars; not used to wait
 	span       telemetry.Span
 }
 
@@ -89,7 +90,7 @@ func (c *Consumer) handBack(r *run) {
 
 // run runs the handler on r's tasks and decides what is to become of them.
 func (c *Consumer) run(r *run) {
-	r.span = telemetry.Span{}
+	r.ctx, r.span = c.flight.base, telemetry.Span{}
 	if c.batchHandler != nil {
 		c.runBatch(r)
 		return
@@ -101,9 +102,8 @@ func (c *Consumer) run(r *run) {
 		return
 	}
 	c.sampleWaits(a, t, r.start)
-	var ctx context.Context
-	ctx, r.span = c.tel.Process(a, t.d)
-	c.conclude(r, c.call(ctx, t.d))
+	r.ctx, r.span = c.tel.Process(a, t.d)
+	c.conclude(r, c.call(r.ctx, t.d))
 }
 
 // conclude ends the attempts of r and decides about each. There is one error for
@@ -121,6 +121,7 @@ func (c *Consumer) conclude(r *run, errs ...error) {
 			continue
 		}
 		v := c.decide(t, err, r.end, r.span.TraceID())
+		v.lost = t.running.lostLease()
 		t.running.finish()
 		r.verdicts = append(r.verdicts, v)
 		if v.action != broker.Ack && t.queue != nil && len(r.tasks) > 1 {
@@ -136,7 +137,7 @@ func (c *Consumer) conclude(r *run, errs ...error) {
 		}
 	}
 	v := &r.verdicts[worst]
-	c.tel.Processed(c.flight.base, r.end-r.start, v.class, v.err)
+	c.tel.Processed(r.ctx, r.end-r.start, v.class, v.err)
 	r.span.End(v.outcome(), v.class, v.err)
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
-	"github.com/anyqueue/anyqueue/failure"
+	"github.com/anyqueue/anyqueue/telemetry"
 )
 
 // The pause after a failed Receive: the adapter reconnects by itself, this only
@@ -20,17 +20,25 @@ const (
 // the broker says something final.
 func (c *Consumer) fetch(ctx context.Context) error {
 	pause := firstReceivePause
+	var broken error // what the last Receive failed with
 	for {
 		credit, ok := c.awaitCredit(ctx)
 		if !ok {
 			return nil
 		}
+		began := c.now()
+		c.health.receive(began)
 		deliveries, err := c.sub.Receive(ctx, credit)
+		c.tel.ReceiveCall(ctx, c.now()-began, err)
 		if len(deliveries) > 0 {
 			c.receive(deliveries)
 		}
 		switch {
 		case err == nil:
+			if broken != nil { // the broker is back
+				c.tel.Reconnected(telemetry.ErrorType(broken))
+				broken = nil
+			}
 			pause = firstReceivePause
 			c.health.received(nil, c.now())
 		case ctx.Err() != nil:
@@ -42,7 +50,7 @@ func (c *Consumer) fetch(ctx context.Context) error {
 			if c.health.received(err, c.now()) {
 				c.log.Warn("receive failed; trying again", "error", err)
 			}
-			c.tel.Reconnected(failure.ErrorType(err))
+			broken = err
 			if !wait(ctx, pause) {
 				return nil
 			}

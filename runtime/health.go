@@ -27,6 +27,7 @@ type health struct {
 	receiveErr   error
 	receiveSince time.Duration // of the first failure in a row
 	receivedAt   time.Duration // of the last success
+	receiving    time.Duration // when the Receive that is under way began
 	settleErr    error
 	settleSince  time.Duration
 }
@@ -35,6 +36,26 @@ func (h *health) start(now time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.started, h.receivedAt = now, now
+}
+
+// receivingProof is how long a Receive must wait without failing to show that the
+// broker is there: an adapter that cannot reach it says so within 5 s.
+const receivingProof = 10 * time.Second
+
+// receive notes that a Receive begins.
+func (h *health) receive(now time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.receiving = now
+}
+
+// disconnected returns why the broker gives nothing, and since when; nil when it
+// is there. mu held.
+func (h *health) disconnected(now time.Duration) (err error, since time.Duration) {
+	if h.receiveErr != nil && h.receiving > h.receiveSince && now-h.receiving >= receivingProof {
+		return nil, 0
+	}
+	return h.receiveErr, h.receiveSince
 }
 
 // received notes the result of a Receive. It returns whether this is the first
@@ -120,7 +141,7 @@ func (c *Consumer) troubles(s Stats, now time.Duration) []string {
 	f.mu.Unlock()
 
 	c.health.mu.Lock()
-	receiveErr, receiveSince := c.health.receiveErr, c.health.receiveSince
+	receiveErr, receiveSince := c.health.disconnected(now)
 	settleErr, settleSince := c.health.settleErr, c.health.settleSince
 	started, receivedAt := c.health.started, c.health.receivedAt
 	c.health.mu.Unlock()

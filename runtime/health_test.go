@@ -37,9 +37,8 @@ func TestHealthTurnsBadWhileTheBrokerIsGone(t *testing.T) {
 		settleDown(20 * time.Second)
 		x.wantHealth(false, "the broker gives nothing")
 		sub.Reconnect()
-		w.publish(body("a"))
-		settleDown(10 * time.Second)
-		x.wantHealth(true, "running")
+		settleDown(20 * time.Second)
+		x.wantHealth(true, "running") // although nothing has arrived: an idle queue is no lost broker
 		if err := x.shutdown(); err != nil {
 			t.Error(err)
 		}

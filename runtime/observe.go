@@ -63,11 +63,12 @@ func (c *Consumer) telemetryStatus() string {
 	default:
 		return ""
 	}
+	now := c.now()
 	c.health.mu.Lock()
-	disconnected := c.health.receiveErr != nil
+	disconnected, _ := c.health.disconnected(now)
 	c.health.mu.Unlock()
 	switch {
-	case disconnected:
+	case disconnected != nil:
 		return telemetry.StatusDisconnected
 	case c.paused.Load():
 		return telemetry.StatusPaused

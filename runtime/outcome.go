@@ -3,6 +3,8 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -81,7 +83,11 @@ type BatchError struct {
 }
 
 func (e *BatchError) Error() string {
-	return fmt.Sprintf("%d items of the batch failed", len(e.Items))
+	if len(e.Items) == 0 {
+		return "batch: no item failed"
+	}
+	first := slices.Min(slices.Collect(maps.Keys(e.Items)))
+	return fmt.Sprintf("batch: %d failed; #%d: %v", len(e.Items), first, e.Items[first])
 }
 
 // Fail names a failed item. It returns e, and makes one when e is nil:

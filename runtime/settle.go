@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
-	"github.com/anyqueue/anyqueue/failure"
+	"github.com/anyqueue/anyqueue/telemetry"
 )
 
 // The pause before a failed settlement is tried again. The message stays leased
@@ -100,10 +100,12 @@ func (s *settler) take() bool {
 func (s *settler) settle(ctx context.Context) {
 	c, f := s.c, s.c.flight
 	call, cancel := context.WithTimeout(ctx, s.patience())
+	began := c.now()
 	err := c.sub.Settle(call, s.settlements)
 	cancel()
 	failed := elementErrors(err, len(s.tasks))
 	now := c.now()
+	c.tel.SettleCall(ctx, s.settlements[0].Action, now-began, err)
 	var again int
 	f.mu.Lock()
 	for i, t := range s.tasks {
@@ -164,7 +166,7 @@ func (s *settler) report(ctx context.Context, failed elements, now time.Duration
 			}
 		case broker.DeadLetter:
 			c.tel.Completed(ctx, c.age(t, now), v.action)
-			c.tel.DeadLettered(v.class, failure.ErrorType(v.err))
+			c.tel.DeadLettered(v.class, telemetry.ErrorType(v.err))
 			c.log.Warn("message dead-lettered", c.logArgs(t, v)...)
 		case broker.Retry:
 			c.tel.Retried(v.class, false)

@@ -73,6 +73,7 @@ type verdict struct {
 	record  *failure.Record
 	err     error
 	dropped bool
+	lost    bool // its lease was lost while it ran, as far as its context knows
 	follows bool // its key's earlier item failed in the same batch: run it again behind that
 }
 

@@ -4,6 +4,8 @@ import (
 	goruntime "runtime"
 	"slices"
 	"sync"
+
+	"go.opentelemetry.io/otel/attribute"
 )
 
 func equal(a, b []string) bool { return slices.Equal(a, b) }
@@ -34,3 +36,5 @@ func (g *gauge) peak() int {
 	defer g.mu.Unlock()
 	return g.most
 }
+
+func attrKey(name string) attribute.Key { return attribute.Key(name) }

@@ -97,7 +97,7 @@ var catalog = []definition{
 	},
 	{
 		MetricCompletion, kindHistogram, "s", attrsWorker, keys(keyOutcome),
-		"Time from first publication to the final settlement.",
+		"Time from first publication to the final settlement; acks are sampled.",
 	},
 	{
 		MetricDeadLetters, kindCounter, "{message}", attrsWorker, keys(keyFailureClass, semconv.ErrorTypeKey),

@@ -61,7 +61,7 @@
 //	anyqueue.dead_letter.message.count       gauge            {message}    queue
 //
 // outcome is ack, retry, dead_letter, release or lost; failure.class one of
-// [failure.Classes]; error.type a Go type or a stable code, see [ErrorType].
+// [failure.Classes]; error.type a stable code or a Go type, see [ErrorType].
 // No metric carries a message id, a key, a fingerprint or the text of an error,
 // and no attribute takes more than a bounded number of values.
 package telemetry

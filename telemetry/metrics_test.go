@@ -20,11 +20,13 @@ import (
 	"github.com/anyqueue/anyqueue/failure"
 )
 
-// Attempts are told apart by error.type, and a success has none.
+// Attempts are told apart by error.type; a success has none, nor has what was
+// dropped or released on purpose.
 func TestProcessedKeepsErrorTypesApart(t *testing.T) {
 	l := newLab()
 	w, ctx := l.worker(t), t.Context()
 	w.Processed(ctx, time.Second, "", nil)
+	w.Processed(ctx, time.Second, "", errors.New("released on purpose"))
 	w.Processed(ctx, 2*time.Second, failure.ClassDependency, fmt.Errorf("pay: %w", &net.OpError{Op: "dial", Err: errors.New("x")}))
 	w.Processed(ctx, 4*time.Second, failure.ClassTimeout, nil)
 	all := l.collect(t)
@@ -33,7 +35,7 @@ func TestProcessedKeepsErrorTypesApart(t *testing.T) {
 	success := 0
 	for _, p := range find(all, MetricProcessDuration, "messaging.operation.name", "process", "messaging.system", "rabbitmq",
 		"messaging.destination.name", "orders", "server.address", "mq.example") {
-		if !p.attrs.HasValue("error.type") && p.value == 1 && p.count == 1 {
+		if !p.attrs.HasValue("error.type") && p.value == 2 && p.count == 2 {
 			success++
 		}
 	}

@@ -71,7 +71,7 @@ const (
 	spanFailureClass = attribute.Key("anyqueue.failure.class")
 )
 
-// Outcomes of a delivery: what [broker.Action] calls them, and lost.
+// Outcomes of a delivery: what [broker.Action] calls them, and two more.
 const (
 	OutcomeAck        = "ack"
 	OutcomeRetry      = "retry"
@@ -80,6 +80,9 @@ const (
 	// OutcomeLost is the end of a delivery whose lease was lost: it was not
 	// settled, and somebody else has it or will have it.
 	OutcomeLost = "lost"
+	// OutcomeDrop is an ack of a message that its handler dropped. Only spans tell
+	// it apart; metrics count an ack.
+	OutcomeDrop = "drop"
 )
 
 // States of a consumer, for [Snapshot].

@@ -123,10 +123,10 @@ func (c Config) appendKey(attrs []attribute.KeyValue, m *broker.Message) []attri
 // the failure, "" when the attempt did not fail, and err what the handler
 // returned.
 //
-// The span's status is an error, with error.type, when there is a class, or an
-// err with an outcome other than ack and release: what a handler dropped or
-// released on purpose did not fail. The description is the first line of err,
-// clipped; a panic's stack stays off the span.
+// The span's status is an error, with error.type, when there is a class or the
+// lease was lost. An err without a class is the reason why a handler dropped or
+// released its message on purpose, which is no failure. The description is the
+// first line of err, clipped; a panic's stack stays off the span.
 func (s Span) End(outcome string, class failure.Class, err error) {
 	if s.span == nil {
 		return
@@ -134,7 +134,7 @@ func (s Span) End(outcome string, class failure.Class, err error) {
 	if s.span.IsRecording() {
 		attrs := appendNonEmpty(make([]attribute.KeyValue, 0, 3), spanOutcome, outcome)
 		attrs = appendNonEmpty(attrs, spanFailureClass, string(class))
-		if class != "" || err != nil && outcome != OutcomeAck && outcome != OutcomeRelease {
+		if class != "" || outcome == OutcomeLost {
 			attrs = append(attrs, semconv.ErrorTypeKey.String(attemptErrorType(class, err)))
 			s.span.SetStatus(codes.Error, describe(err))
 		}

@@ -189,7 +189,7 @@ func TestEndTellsFailureFromPurpose(t *testing.T) {
 		errorType string
 	}{
 		{OutcomeAck, "", nil, codes.Unset, ""},
-		{OutcomeAck, "", errors.New("obsolete"), codes.Unset, ""},
+		{OutcomeDrop, "", errors.New("obsolete"), codes.Unset, ""},
 		{OutcomeRelease, "", errors.New("busy"), codes.Unset, ""},
 		{OutcomeRetry, failure.ClassBug, boom, codes.Error, "*errors.errorString"},
 		{OutcomeDeadLetter, failure.ClassTimeout, nil, codes.Error, "timeout"},

@@ -82,11 +82,11 @@ func NewWorker(c Config) (*Worker, error) {
 }
 
 // Processed records how long one attempt took: messaging.process.duration. class
-// and err are those of the failure; both are zero for success, and for what was
-// dropped or released on purpose. Call it with the handler's context, so that an
-// exemplar finds its span.
+// is "" when the attempt did not fail, whatever err says of the reason for which
+// a message was dropped or released; else err gives error.type. Call it with the
+// handler's context, so that an exemplar finds its span.
 func (w *Worker) Processed(ctx context.Context, dur time.Duration, class failure.Class, err error) {
-	if class == "" && err == nil {
+	if class == "" {
 		w.process.record(ctx, dur, "")
 		return
 	}

@@ -137,7 +137,7 @@ func (w *workload) consume(ctx context.Context, index int, c *consumer) {
 	extend := make(chan []*got, 1)
 	var wg sync.WaitGroup
 	for i := range max(1, min(c.caps.SettleCalls, 4)) {
-		random := rand.New(rand.NewPCG(w.seed, uint64(10*index+i))) //nolint:gosec // a schedule, not a secret
+		random := rand.New(rand.NewPCG(w.seed, uint64(10*index+i)))
 		wg.Go(func() {
 			for batch := range batches {
 				w.settle(ctx, c, random, batch)
@@ -147,7 +147,7 @@ func (w *workload) consume(ctx context.Context, index int, c *consumer) {
 			}
 		})
 	}
-	wg.Go(func() {
+	wg.Go(func() { //nolint:contextcheck // what has begun ends as the case does, not as the round
 		for batch := range extend {
 			if err := c.extend(c.longLease(), batch...); c.caps.Extends && err != nil && !isContextError(err) &&
 				!errors.Is(err, broker.ErrLeaseLost) {
@@ -156,7 +156,7 @@ func (w *workload) consume(ctx context.Context, index int, c *consumer) {
 			_ = c.call(func(ctx context.Context) error { _, err := c.sub.Stats(ctx); return err })
 		}
 	})
-	random := rand.New(rand.NewPCG(w.seed, uint64(1000+index))) //nolint:gosec // as above
+	random := rand.New(rand.NewPCG(w.seed, uint64(1000+index)))
 	for ctx.Err() == nil {
 		slots <- struct{}{} // one is free, or becomes free
 		free := 1 + min(random.IntN(8), workHeld-len(slots))
@@ -219,7 +219,7 @@ func (w *workload) settle(ctx context.Context, c *consumer, random *rand.Rand, b
 			settlements[i] = w.decide(g, random)
 		}
 		w.mu.Unlock()
-		// Not ctx: what is decided is settled, whatever ends the round.
+		//nolint:contextcheck // what is decided is settled, whatever ends the round
 		if err := c.settle(settlements...); err != nil {
 			if ctx.Err() == nil {
 				c.Errorf("settle %d messages beside other calls: %v", n, err)

@@ -70,8 +70,6 @@ func (c *consumer) stopReceiving() {
 // pending is one call of Receive, running in a goroutine of its own.
 type pending struct {
 	c      *consumer
-	credit broker.Credit
-	ctx    context.Context //nolint:containedctx // the call's own; it ends with the call
 	cancel context.CancelFunc
 	asked  time.Time
 	done   chan struct{}
@@ -85,7 +83,7 @@ type pending struct {
 // start calls Receive with a context that ends after d.
 func (c *consumer) start(d time.Duration, credit broker.Credit) *pending {
 	ctx, cancel := context.WithTimeout(c.Context(), d)
-	p := &pending{c: c, credit: credit, ctx: ctx, cancel: cancel, asked: time.Now(), done: make(chan struct{})}
+	p := &pending{c: c, cancel: cancel, asked: time.Now(), done: make(chan struct{})}
 	c.pending = p
 	go func() {
 		defer close(p.done)

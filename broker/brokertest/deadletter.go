@@ -22,7 +22,8 @@ func (e *env) deadLetterQueue() (q *queue, a, dead *consumer) {
 	q = e.queue()
 	a = q.consumer()
 	e.needs(a.caps.DeadLetters, "a place for dead letters: Capabilities.DeadLetters is false")
-	return q, a, q.deadLetters()
+	dead = q.deadLetters()
+	return q, a, dead
 }
 
 // A dead letter has the body, the headers and every field that were published.

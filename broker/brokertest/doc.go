@@ -28,13 +28,15 @@
 // states the rule, and the last line of a failure names the promise to users that
 // is broken.
 //
-// 4. State in [broker.Capabilities] what the broker cannot do. That, and nothing
-// else, is how a case is skipped: it says which capability it needs. A capability
-// that is claimed is tested; one that is denied is tested for being refused with
-// an error instead of being dropped silently. Look through the skips with -v
+// 4. State in [broker.Capabilities] what the broker cannot do: a case that needs
+// more is skipped and says which capability it needs. A capability that is
+// claimed is tested; one that is denied is tested for being refused with an error
+// instead of being dropped silently. Nothing else skips a case, except a hook
+// that is missing, Harness.CoarseBytes, and deliveries that live on no
+// [broker.Session] where a case is about sessions. Look through the skips with -v
 // before you believe a run: the last line counts them.
 //
-// 5. Write the three hooks of Queue. Without Kill, Drop and FailNext the suite
+// 5. Write the three hooks of [Queue]. Without Kill, Drop and FailNext the suite
 // cannot see what happens when a consumer crashes, when the network fails, and
 // when the broker refuses a call: that is where messages are lost. Kill may let a
 // child process die, or close the connection under the client; Drop and FailNext
@@ -50,9 +52,9 @@
 //
 // The suite tells the broker what to do and waits until it has happened; it waits
 // for something not to happen only as long as Harness.Quiet. With the default
-// times all cases together wait for 140 s and the longest for 11 s. Without a
+// times all cases together wait for less than 150 s and the longest for 11 s. Without a
 // bubble they run in parallel, as many as go test -parallel allows, and mostly
-// sleep: with -parallel 16 a broker on the same machine is done in about 20 s.
+// sleep: with -parallel 16 a broker on the same machine is done in about 15 s.
 // Each case has a queue of its own, so nothing but the broker is shared. In a
 // bubble ([Harness].Bubble) no time passes, and the whole suite takes less than
 // a second.

@@ -25,7 +25,8 @@ func (e *env) extendable(set ...func(*QueueSpec)) (q *queue, a *consumer, lease 
 	q = e.queue(append(set, e.leased)...)
 	a = q.consumer()
 	e.needs(a.caps.Extends, "leases that can be extended: Capabilities.Extends is false")
-	return q, a, a.needsLease()
+	lease = a.needsLease()
+	return q, a, lease
 }
 
 // extended extends or fails, and returns when that began.

@@ -177,8 +177,11 @@ func (h Harness) validate() error {
 		field string
 		value time.Duration
 	}{
-		{"Harness.Patience", h.Patience}, {"Harness.Quiet", h.Quiet}, {"Harness.Lease", h.Lease},
-		{"Harness.Delay", h.Delay}, {"Harness.LongestWait", h.LongestWait},
+		{"Harness.Patience", h.Patience},
+		{"Harness.Quiet", h.Quiet},
+		{"Harness.Lease", h.Lease},
+		{"Harness.Delay", h.Delay},
+		{"Harness.LongestWait", h.LongestWait},
 	} {
 		if d.value < 0 {
 			fault(d.field, d.value, "must be positive; leave it 0 for the default")

@@ -87,10 +87,10 @@ func (l *lanes) drain(q *queue, n int) {
 	}
 }
 
-// Two consumers that hold some messages while they acknowledge others see each
-// key in order, one of them at a time.
+// Two consumers that take turns, and hold some messages while they acknowledge
+// others, see each key in order, one of them at a time.
 func keyInOrder(e *env) {
-	q, _, _ := e.orderedQueue()
+	q, a, b := e.orderedQueue()
 	const each = 6
 	keys := []string{"a", "b", "c"}
 	for i := range each {
@@ -99,28 +99,26 @@ func keyInOrder(e *env) {
 		}
 	}
 	l := e.lanes()
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a schedule, not a secret
-	for total := 0; total < each*len(keys) && !e.Failed(); {
-		anyHeld := false
-		for _, key := range keys {
-			anyHeld = anyHeld || len(l.held[key]) > 0
-		}
-		wait := e.h.Patience
-		if anyHeld {
-			wait = e.h.Quiet / 4 // perhaps all that is left is held back
-		}
-		gots := q.poll(wait, broker.Credit{Messages: 2, Bytes: plenty}, q.open()...)
-		if len(gots) == 0 && !anyHeld {
-			e.Fatalf("%d of %d messages are done, and no other is delivered within %v", total, each*len(keys), wait)
-		}
+	random := rand.New(rand.NewPCG(1, 2))
+	moved := time.Now()
+	for turn, total := 0, 0; total < each*len(keys) && !e.Failed(); turn++ {
+		c := []*consumer{a, b}[turn%2]
+		// A short wait: perhaps all that is left is held back, or for the other one.
+		gots := c.poll(e.h.Quiet/4, broker.Credit{Messages: 2, Bytes: plenty}, c)
 		for _, g := range gots {
 			l.took(g)
 		}
 		for _, key := range keys {
-			if len(l.held[key]) > 0 && (len(gots) == 0 || random.IntN(2) == 0) {
+			if len(l.held[key]) > 0 && random.IntN(3) == 0 {
 				l.ack(key)
 				total++
+				moved = time.Now()
 			}
+		}
+		if len(gots) > 0 {
+			moved = time.Now()
+		} else if time.Since(moved) > e.h.Patience+e.h.Quiet {
+			e.Fatalf("%d of %d messages are done, and no other is delivered within %v", total, each*len(keys), e.h.Patience)
 		}
 	}
 	q.empty()
@@ -207,11 +205,7 @@ func keyOrderAfterRetry(e *env) {
 	e.needs(a.caps.DelayKeepsOrder, "delays that keep the order of keys: Capabilities.DelayKeepsOrder is false")
 	q.publish(keyed("slow", 3)...)
 	slow, fast := e.lanes(), e.lanes()
-	head := q.one()
-	if head.by != a {
-		a = head.by
-	}
-	began := head.retry(2 * e.h.Delay)
+	began := q.one().retry(2 * e.h.Delay)
 	q.publish(keyed("fast", 2)...)
 	fast.drain(q, 2)
 	back := q.comesBack(began, 2*e.h.Delay)

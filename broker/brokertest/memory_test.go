@@ -112,7 +112,7 @@ func TestMemoryConforms(t *testing.T) {
 
 // The in-memory broker keeps what is left of the promises with any ability taken
 // away, and says in its capabilities what is gone.
-func TestMemoryConformsWithLessAbilities(t *testing.T) {
+func TestMemoryConformsWithFewerAbilities(t *testing.T) {
 	for name, without := range map[string]memory.Without{
 		"extend":       {Extend: true},
 		"key order":    {KeyOrder: true},
@@ -135,6 +135,7 @@ func TestMemoryConformsWithOtherMeans(t *testing.T) {
 		"session leases":           {subscribe: memory.SubscribeOptions{SessionLeases: true}},
 		"leases without deadlines": {subscribe: memory.SubscribeOptions{SessionLeases: true}, noLease: true},
 		"single settlements":       {subscribe: memory.SubscribeOptions{MaxSettle: 1, MaxExtend: 1}},
+		"parallel settlements":     {subscribe: memory.SubscribeOptions{SettleCalls: 3}},
 		"batches of ten":           {subscribe: memory.SubscribeOptions{MaxSettle: 10, MaxExtend: 10}},
 		"a delivery limit":         {queue: func(q *memory.Queue) { q.DeliveryLimit = 30 }},
 	} {
@@ -150,12 +151,12 @@ func TestMemoryConformsInRealTime(t *testing.T) {
 	}
 	h := memoryHarness(memoryOptions{})
 	h.Bubble = nil
-	h.Patience, h.Quiet, h.Precision = 5*time.Second, 40*time.Millisecond, time.Millisecond
-	h.Lease, h.Delay = 300*time.Millisecond, 100*time.Millisecond
+	h.Patience, h.Quiet, h.Precision = 10*time.Second, 40*time.Millisecond, time.Millisecond
+	h.Lease, h.Delay = 600*time.Millisecond, 200*time.Millisecond // a busy machine stalls, too
 	Run(t, h)
 }
 
-// With the default times the suite waits as long as its documentation says: 140 s
+// With the default times the suite waits as long as its documentation says: 150 s
 // in all cases together, 11 s in the longest.
 func TestTheSuiteWaitsAsLongAsDocumented(t *testing.T) {
 	var total, longest time.Duration
@@ -172,7 +173,7 @@ func TestTheSuiteWaitsAsLongAsDocumented(t *testing.T) {
 	}
 	Run(t, h)
 	t.Logf("%v in all, %v in the longest case", total, longest)
-	if total > 140*time.Second || longest > 11*time.Second {
+	if total > 150*time.Second || longest > 11*time.Second {
 		t.Errorf("the suite waits for %v, %v in its longest case: more than its documentation says", total, longest)
 	}
 }

@@ -196,7 +196,7 @@ func deliveryMutants() []mutant {
 		{
 			name:  "does not notice that a Receive was cancelled",
 			fails: []string{"receive/ReceiveReturnsSoonWhenItsContextIsCancelled", "receive/ReceiveReturnsSoonWhenItsContextTimesOut"},
-			tamper: received(func(b *bench, _ *tampered, receive receiveFunc) receiveFunc {
+			tamper: received(func(_ *bench, _ *tampered, receive receiveFunc) receiveFunc {
 				return func(ctx context.Context, credit broker.Credit) ([]broker.Delivery, error) {
 					deaf, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute) // a long poll
 					defer cancel()

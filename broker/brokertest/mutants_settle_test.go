@@ -126,7 +126,7 @@ func settleMutants() []mutant {
 				var copied ids
 				eachSettlement(func(ctx context.Context, b *bench, s *tampered, x broker.Settlement) error {
 					if x.Action == broker.DeadLetter && copied.add(x.Delivery.ID) {
-						_ = b.memoryQueue.broker.Publisher().Publish(ctx, b.Name, x.Delivery.Clone())
+						_ = b.broker.Publisher().Publish(ctx, b.Name, x.Delivery.Clone())
 					}
 					return s.one(ctx, x)
 				})(b)
@@ -249,7 +249,7 @@ func settleMutants() []mutant {
 				var acks atomic.Int64
 				eachSettlement(func(ctx context.Context, b *bench, s *tampered, x broker.Settlement) error {
 					if x.Action == broker.Ack && acks.Add(1) == 3 {
-						_ = b.memoryQueue.broker.Publisher().Publish(ctx, b.Name, x.Delivery.Clone())
+						_ = b.broker.Publisher().Publish(ctx, b.Name, x.Delivery.Clone())
 					}
 					return s.one(ctx, x)
 				})(b)

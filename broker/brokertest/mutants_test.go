@@ -1,7 +1,6 @@
 package brokertest
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -128,7 +127,7 @@ func TestNamesAreUnique(t *testing.T) {
 	seen := make(map[string]bool)
 	unique := func(name string) {
 		if seen[name] {
-			t.Error(fmt.Sprintf("%q is used twice", name))
+			t.Errorf("%q is used twice", name)
 		}
 		seen[name] = true
 	}

@@ -66,9 +66,9 @@ func groups() []group {
 
 // Run checks an adapter against every rule of package broker. Each case is a
 // subtest "group/Claim" on a queue of its own. Cases run in parallel unless
-// h.Bubble is set. A case is skipped only because of what
-// [broker.Capabilities] say or because an optional hook of [Queue] is nil, and
-// the text of the skip says which.
+// h.Bubble is set; the introduction of this package says how long they take. A
+// case that needs what [broker.Capabilities] deny or a hook of [Queue] that is nil
+// is skipped, and the text of the skip names it.
 func Run(t *testing.T, h Harness) {
 	t.Helper()
 	h = h.withDefaults()

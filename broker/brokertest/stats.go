@@ -31,8 +31,10 @@ func (c *consumer) wantStats(when string, want figures) {
 			have  broker.Value[int64]
 			want  int64
 		}{
-			{"Ready", s.Ready, want.ready}, {"InFlight", s.InFlight, want.inFlight},
-			{"Delayed", s.Delayed, want.delayed}, {"DeadLetters", s.DeadLetters, want.dead},
+			{"Ready", s.Ready, want.ready},
+			{"InFlight", s.InFlight, want.inFlight},
+			{"Delayed", s.Delayed, want.delayed},
+			{"DeadLetters", s.DeadLetters, want.dead},
 		} {
 			if have, known := f.have.Get(); known && have != f.want {
 				faults = append(faults, fmt.Sprintf("%s is %d, want %d or unknown", f.field, have, f.want))

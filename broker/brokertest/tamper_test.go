@@ -88,7 +88,7 @@ type bench struct {
 	publisher    func(p *tamperedPublisher)
 }
 
-// harness returns the in-memory broker with tamper applied to each queue.
+// tamperedHarness returns the in-memory broker with tamper applied to each queue.
 func tamperedHarness(o memoryOptions, tamper func(b *bench)) Harness {
 	h := memoryHarness(o)
 	h.NewQueue = func(t T, spec QueueSpec) Queue {
@@ -233,7 +233,7 @@ func (b *bench) republish(ctx context.Context, s *tampered, d *broker.Delivery, 
 	}
 	m := d.Clone()
 	change(m)
-	return b.memoryQueue.broker.Publisher().Publish(ctx, b.Name, m)
+	return b.broker.Publisher().Publish(ctx, b.Name, m)
 }
 
 // one settles a single delivery with the true subscription.
@@ -263,7 +263,7 @@ func eachSettlement(f func(ctx context.Context, b *bench, s *tampered, x broker.
 // inject gives the in-memory broker faults of its own.
 func inject(f func() memory.Faults) func(*bench) {
 	return func(b *bench) {
-		if err := b.memoryQueue.broker.Inject(b.Name, f()); err != nil {
+		if err := b.broker.Inject(b.Name, f()); err != nil {
 			b.t.Fatalf("inject: %v", err)
 		}
 	}

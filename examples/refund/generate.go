@@ -41,7 +41,7 @@ func (g *generated) batches() iter.Seq2[[]*broker.Message, error] {
 	return func(yield func([]*broker.Message, error) bool) {
 		var batch []*broker.Message
 		block := min(max(g.count, int(faults)), 100)
-		unlucky := g.seed % uint64((g.count+block-1)/block) // the block of the request that panics
+		unlucky := g.seed % uint64(max(g.count/block, 1)) // the block of the request that panics
 		var rng *rand.Rand
 		var slots []int
 		for i := range g.count {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/config"
+	"github.com/anyqueue/anyqueue/idempotency"
 	"github.com/anyqueue/anyqueue/memory"
 	"github.com/anyqueue/anyqueue/runtime"
 )
@@ -22,12 +23,15 @@ type job struct {
 	log     *slog.Logger
 	watch   func(context.Context, *run) // shows progress until ctx ends; nil: nobody looks
 
-	// handler takes the place of shop.refund in tests that break a promise.
-	handler func(*shop) runtime.Handler
+	// sabotage takes the chain and the handler apart, in tests that break a promise.
+	sabotage func(*shop, []runtime.Middleware) ([]runtime.Middleware, runtime.Handler)
 }
 
-// errTooLong ends a run that does not end by itself.
-var errTooLong = errors.New("the job did not finish in time")
+// Why a run ended before all was done.
+var (
+	errInterrupted = errors.New("interrupted")
+	errTooLong     = errors.New("not done in time")
+)
 
 // run is a job under way.
 type run struct {
@@ -78,8 +82,12 @@ func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
 		stopped = r.await(running)
 	}
 	elapsed := time.Since(r.start)
-	if stopped != nil && limited.Err() != nil {
-		stopped = context.Cause(limited)
+	switch {
+	case stopped == nil:
+	case ctx.Err() != nil:
+		stopped = errInterrupted
+	case limited.Err() != nil:
+		stopped = errTooLong
 	}
 	stop()
 	consumerErr := <-consumed
@@ -91,16 +99,16 @@ func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
 func (j *job) prepare(worker *config.Worker, id string) (*run, error) {
 	r := &run{worker: worker, start: time.Now()}
 	r.orders, r.payments, r.accounts = newOrderBook(), newPayments(j.trouble), newAccounts(id)
-	store, err := newDedupeStore()
+	store, err := idempotency.NewMemory(idempotency.MemoryOptions{})
 	if err != nil {
 		return nil, err
 	}
-	handler := r.refund
-	if j.handler != nil {
-		handler = j.handler(&r.shop)
+	chain, handler := r.middleware(store, j.log), r.refund
+	if j.sabotage != nil {
+		chain, handler = j.sabotage(&r.shop, chain)
 	}
 	worker.Options.Logger = j.log
-	if r.consumer, err = worker.Consumer(handler, r.middleware(store, j.log)...); err != nil {
+	if r.consumer, err = worker.Consumer(handler, chain...); err != nil {
 		return nil, err
 	}
 	r.publisher = publisher{to: worker.Publisher(), queue: worker.Queue(), backlog: r.backlog}
@@ -172,6 +180,11 @@ func (r *run) await(ctx context.Context) error {
 func (r *run) conclude(ctx context.Context, elapsed time.Duration, stopped, consumerErr error) (*outcome, error) {
 	ledger := r.consumer.Ledger()
 	dead, err := sweep(ctx, r.dead, r.accounts.knows, ledger.DeadLettered)
+	if errors.Is(stopped, errTooLong) {
+		if left := r.accounts.unfinished(dead); len(left) > 0 {
+			stopped = fmt.Errorf("%w: %d messages are neither acknowledged nor dead-lettered, the first is %s", stopped, len(left), left[0])
+		}
+	}
 	return &outcome{
 		orders: r.orders, payments: r.payments, accounts: r.accounts,
 		sent: r.publisher.sent.Load(), duplicates: r.duplicates.Load(), openings: r.openings.Load(),

@@ -82,10 +82,7 @@ func program(ctx context.Context, args []string, c console) int {
 	if o.json {
 		write = r.writeJSON
 	}
-	if err := errors.Join(err, write(c.out)); err != nil {
-		return c.fail(err)
-	}
-	return c.judge(ctx, result.stopped, broken)
+	return c.judge(errors.Join(err, write(c.out)), result.stopped, broken)
 }
 
 // fail reports an error, and returns the exit code that fits: what a user can
@@ -98,19 +95,21 @@ func (c console) fail(err error) int {
 	return exitFailed
 }
 
-// judge returns the exit code of a job that was run.
-func (c console) judge(ctx context.Context, stopped, broken error) int {
-	switch {
-	case broken != nil:
-		fmt.Fprintln(c.err, "refund:", broken)
-		return exitFailed
-	case stopped != nil && ctx.Err() != nil:
-		fmt.Fprintln(c.err, "refund: interrupted")
-		return exitInterrupted
-	case stopped != nil:
-		return c.fail(stopped)
+// judge returns the exit code of a job that was run: what failed, why it was
+// stopped, and what is broken.
+func (c console) judge(failed, stopped, broken error) int {
+	code := exitDone
+	if stopped != nil {
+		code = c.fail(stopped)
+		if errors.Is(stopped, errInterrupted) {
+			code = exitInterrupted
+		}
 	}
-	return exitDone
+	if err := errors.Join(failed, broken); err != nil {
+		c.fail(err)
+		code = exitFailed
+	}
+	return code
 }
 
 // The payment service is down for so long, and slow afterwards.
@@ -122,7 +121,7 @@ const (
 // job makes the job that the flags ask for, and a function that closes its input.
 func (o options) job(c console) (*job, func(), error) {
 	j := &job{timeout: o.timeout, log: o.logger(c.err)}
-	if c.terminal && !o.json {
+	if c.terminal {
 		j.watch = showProgress(c.err)
 	}
 	var err error

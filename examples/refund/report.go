@@ -48,8 +48,9 @@ type report struct {
 
 	Broker string `json:"broker"`
 	Queue  string `json:"queue"`
-	// Interrupted says that the job was stopped before all was done.
-	Interrupted bool `json:"interrupted"`
+	// Stopped says why the job ended before all was done: "interrupted" after
+	// Ctrl-C. Empty when it did not.
+	Stopped string `json:"stopped"`
 	// Broken names the invariants that do not hold; empty when all do.
 	Broken []string `json:"broken"`
 }
@@ -61,7 +62,7 @@ func newReport(o *outcome, brokenOnes error) report {
 		Retries: map[failure.Class]int64{}, DeadLetters: o.dead.groups,
 		BreakerOpened: o.openings, Published: o.sent, Ledger: o.ledger,
 		OldestAgeS: max(o.accounts.oldestAge(), o.dead.oldest).Seconds(), ElapsedS: o.elapsed.Seconds(),
-		Interrupted: o.stopped != nil, Broken: []string{},
+		Broken: []string{},
 	}
 	o.payments.statement(func(_ string, amount int) {
 		r.Refunded++
@@ -85,6 +86,9 @@ func newReport(o *outcome, brokenOnes error) report {
 	}
 	if _, acked := o.accounts.totals(); o.elapsed > 0 {
 		r.ThroughputPerS = float64(settled(o.ledger, acked)) / o.elapsed.Seconds()
+	}
+	if o.stopped != nil {
+		r.Stopped = o.stopped.Error()
 	}
 	if brokenOnes != nil {
 		r.Broken = strings.Split(brokenOnes.Error(), "\n")
@@ -140,8 +144,8 @@ func (r report) writeVerdict(b *strings.Builder) {
 	switch {
 	case len(r.Broken) > 0:
 		b.WriteString(strings.Join(r.Broken, "\n") + "\n")
-	case r.Interrupted:
-		b.WriteString("interrupted: nothing was refunded twice; what was not done is not claimed\n")
+	case r.Stopped != "":
+		fmt.Fprintf(b, "%s: what was handled was handled right, and no order was refunded twice; what is left was not\n", r.Stopped)
 	default:
 		b.WriteString("verified: every order that can be refunded was refunded exactly once, and every message is accounted for\n")
 	}

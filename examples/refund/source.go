@@ -6,8 +6,9 @@ import (
 	"github.com/anyqueue/anyqueue/broker"
 )
 
-// batchOrders is how many orders' requests are published together.
-const batchOrders = 32
+// batchOrders is how many orders' requests are published together: some 25
+// messages, which no broker finds too many.
+const batchOrders = 8
 
 // source says what there is to publish, batch after batch. Before it yields a
 // message it enters the order and the account, with what is expected of them, so

@@ -35,6 +35,7 @@ type WorkerOptions struct {
 	// Size and Wait are documented together.
 	Size int
 	Wait int
+	Tagged int ` + "`doc:\"What it is.\"`" + `
 	Bare int
 	private int
 }
@@ -173,7 +174,8 @@ func (d *documenter) spec(decl *ast.GenDecl, spec ast.Spec) {
 var optionsType = regexp.MustCompile(`(Options|Policy|Config|Settings)$`)
 
 // fields wants each exported field of an options struct explained, by its own
-// comment or by one that names it ("BatchSize and BatchWait are ...").
+// comment, by one that names it ("BatchSize and BatchWait are ..."), or by the
+// doc tag of which the schema of configuration files is made.
 func (d *documenter) fields(typeName string, typ *ast.StructType) {
 	var comments strings.Builder
 	for _, f := range typ.Fields.List {
@@ -185,7 +187,8 @@ func (d *documenter) fields(typeName string, typ *ast.StructType) {
 				continue
 			}
 			named := regexp.MustCompile(`\b` + name.Name + `\b`).MatchString(comments.String())
-			d.need("field", typeName+"."+name.Name, named || f.Doc != nil || f.Comment != nil, d.dir)
+			tagged := f.Tag != nil && strings.Contains(f.Tag.Value, `doc:"`)
+			d.need("field", typeName+"."+name.Name, named || tagged || f.Doc != nil || f.Comment != nil, d.dir)
 		}
 	}
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/anyqueue/anyqueue/bench"
@@ -14,7 +12,7 @@ type settings struct {
 	rounds   int
 	per      time.Duration // of one run
 	heap     int           // MiB
-	progress io.Writer
+	progress func(format string, args ...any)
 }
 
 // results is everything that was measured.
@@ -52,7 +50,7 @@ func (r *results) of(c bench.Case) *caseResult {
 // collect measures all cases, and the small-heap cases again.
 func collect(ctx context.Context, s settings) (*results, error) {
 	r := &results{settings: s}
-	bench.HoldHeap(s.heap)
+	release := bench.HoldHeap(s.heap)
 	var err error
 	if r.cases, err = collectCases(ctx, s, s.cases); err != nil {
 		return nil, err
@@ -68,7 +66,7 @@ func collect(ctx context.Context, s settings) (*results, error) {
 	if r.backlog, err = collectCases(ctx, s, backlog); err != nil {
 		return nil, err
 	}
-	bench.HoldHeap(0)
+	release()
 	r.small, err = collectCases(ctx, s, again)
 	return r, err
 }
@@ -102,7 +100,7 @@ func collectCases(ctx context.Context, s settings, cases []bench.Case) ([]caseRe
 		byGroup[g] = append(byGroup[g], &collected[i])
 	}
 	for i, g := range groups {
-		fmt.Fprintf(s.progress, "%d of %d: concurrency %d, %d B\n", i+1, len(groups), g.concurrency, g.body)
+		s.progress("%d of %d: concurrency %d, %d B\n", i+1, len(groups), g.concurrency, g.body)
 		if err := interleave(ctx, s, byGroup[g]); err != nil {
 			return nil, err
 		}

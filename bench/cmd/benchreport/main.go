@@ -25,7 +25,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	s := settings{cases: bench.Cases(), progress: os.Stderr}
+	s := settings{cases: bench.Cases(), progress: func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, format, args...)
+	}}
 	flags := flag.NewFlagSet("benchreport", flag.ContinueOnError)
 	out := flags.String("out", "benchmarks.md", "file whose section of measurements is written anew")
 	flags.IntVar(&s.rounds, "rounds", 7, "rounds; every contender runs once in each")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -87,8 +88,7 @@ func until(ctx context.Context, c *runtime.Consumer, done func(context.Context) 
 	go func() { ended <- c.Run(running) }()
 	if err := done(ctx); err != nil {
 		stop()
-		<-ended
-		return err
+		return errors.Join(err, <-ended)
 	}
 	stop()
 	if err := <-ended; err != nil {

@@ -1,0 +1,76 @@
+package runtime_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
+	"github.com/anyqueue/anyqueue/memory"
+	"github.com/anyqueue/anyqueue/runtime"
+)
+
+// A worker: a handler, a queue, a policy. The same handler runs on every broker.
+func Example() {
+	ctx, stop := context.WithCancel(context.Background())
+	mq := memory.New(memory.Options{})
+	if err := mq.Declare(memory.Queue{Name: "refunds"}); err != nil {
+		log.Fatal(err)
+	}
+	sub, err := mq.Subscribe("refunds", memory.SubscribeOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	type refund struct{ Order string }
+	handler := runtime.JSON(func(ctx context.Context, r refund, d *broker.Delivery) error {
+		fmt.Printf("refund %s, attempt %d\n", r.Order, d.Attempt)
+		if d.Attempt == 1 {
+			return failure.Dependency(errors.New("payment service is down")) // retried with backoff
+		}
+		stop() // done: drain and return
+		return nil
+	})
+	worker, err := runtime.New(sub, handler, runtime.Options{Concurrency: 16, Timeout: 30 * time.Second})
+	if err != nil {
+		log.Fatal(err) // every fault at once
+	}
+	_ = mq.Publisher().Publish(ctx, "refunds", &broker.Message{Body: []byte(`{"Order": "A-1"}`)})
+	fmt.Println(worker.Run(ctx), worker.Ledger().Balanced())
+	// Output:
+	// refund A-1, attempt 1
+	// refund A-1, attempt 2
+	// <nil> true
+}
+
+// A batch handler names the items that failed; only those are retried.
+func ExampleBatchError() {
+	var handler runtime.BatchHandler = func(ctx context.Context, batch []*broker.Delivery) error {
+		var failed *runtime.BatchError
+		for i, d := range batch {
+			if len(d.Body) == 0 {
+				failed = failed.Fail(i, failure.Format(errors.New("the body is empty")))
+			}
+		}
+		return failed.Err()
+	}
+	err := handler(context.Background(), []*broker.Delivery{
+		{Message: &broker.Message{Body: []byte("good")}}, {Message: &broker.Message{}},
+	})
+	fmt.Println(err)
+	// Output: batch: 1 failed; #1: the body is empty
+}
+
+// A step that may be repeated alone is retried out of the message's one budget.
+func ExampleStep() {
+	handler := func(ctx context.Context, d *broker.Delivery) error {
+		// What was done before is not done again when the next step fails.
+		return runtime.Step(ctx, func(ctx context.Context) error {
+			return nil // call the payment service
+		})
+	}
+	fmt.Println(handler(context.Background(), nil))
+	// Output: <nil>
+}

@@ -25,9 +25,9 @@ type Capabilities struct {
 	// included; 0 for no limit.
 	MaxLease time.Duration
 
-	// KeyOrder says that the broker keeps the order of a key across consumers: no
-	// message of a key is delivered while an earlier one of that key is leased or
-	// delayed.
+	// KeyOrder says that the broker keeps the order of a key across consumers: while
+	// a message of a key is leased or delayed, later ones of that key are delivered
+	// to nobody, or only to the consumer that holds it, in their order.
 	KeyOrder bool
 	// Keys says that the broker carries Message.Key at all.
 	Keys bool

@@ -10,8 +10,8 @@ type Header struct {
 }
 
 // Headers is an ordered list of headers. Names are compared exactly. A name may
-// repeat where the broker allows it (Kafka does); Get returns the last one, the
-// one that was added most recently.
+// repeat where the broker allows it (Kafka does); elsewhere the last one is kept,
+// or publishing fails with [ErrInvalid]. Get returns the last one.
 type Headers []Header
 
 // Get returns the value of the last header called name, or "".

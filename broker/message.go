@@ -29,8 +29,8 @@ type Message struct {
 	// Body is the payload. It may be empty.
 	Body []byte
 	// PublishedAt is the time of the first publication, in UTC. It survives
-	// retries: the age of a message is measured from here. [Prepare] sets it when
-	// it is zero. It is zero on delivery when a foreign publisher stated nothing
+	// retries: the age of a message is measured from here. Adapters keep at least
+	// milliseconds. [Prepare] sets it when it is zero. It is zero on delivery when a foreign publisher stated nothing
 	// and the broker knows nothing.
 	PublishedAt time.Time
 }

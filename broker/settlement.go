@@ -45,14 +45,15 @@ type Settlement struct {
 	Delivery *Delivery
 	Action   Action
 	// After delays the next delivery: Retry and Release. 0 means at once. The
-	// runtime keeps it within Capabilities.MaxDelay; an adapter rounds up to what
-	// it can express, never down.
+	// runtime keeps it within Capabilities.MaxDelay, and beyond it the settlement
+	// fails with ErrUnsupported and the message stays leased. An adapter rounds up to
+	// what it can express, never down.
 	After time.Duration
 	// Attempt is what the next delivery's Attempt shall be: Retry and Release. It
 	// can be more than Delivery.Attempt + 1 after retries inside the process. An
 	// adapter without CarriesAttempts ignores it.
 	Attempt int
 	// Failure is the record to write: always with DeadLetter; with Retry and
-	// Release what is known so far, may be nil.
+	// Release what is known so far. Nil leaves the record that the message has.
 	Failure *failure.Record
 }

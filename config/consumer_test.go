@@ -281,8 +281,6 @@ func TestKeyIsBlamedOnce(t *testing.T) {
 	wantFaults(t, valid+"  hosts:\n  - {name: a, port: -1}\n  - {name: b, port: x}\n", env(),
 		"6:21: fake.hosts[0].port: is -1: must not be negative",
 		`7:21: fake.hosts[1].port: "x" is not a whole number; write decimal digits alone`)
-	_, err := Parse("w.yaml", []byte(valid+"consumer: {max_lease: 30, timeout: -1s, concurrency: x}\n"), env(), (&fake{}).driver(""))
-	if configErr, ok := errors.AsType[*Error](err); !ok || len(configErr.Faults) != 3 {
-		t.Errorf("want one fault for each of three keys, got\n%v", err)
-	}
+	wantFaults(t, "broker: fake\nqueue: q\nfake: {}\n", env(),
+		"3:7: fake.url: is missing; add the key here. Where the broker is, with credentials.")
 }

@@ -50,6 +50,9 @@ func (s *fakeSettings) Validate() error {
 	if _, err := url.Parse(s.URL.Reveal()); err != nil {
 		errs = append(errs, &broker.FieldError{Field: "URL", Value: s.URL.Reveal(), Problem: "is no URL: " + err.Error()})
 	}
+	if s.URL.IsZero() {
+		errs = append(errs, &broker.FieldError{Field: "URL", Problem: "is empty"})
+	}
 	for i, h := range s.Hosts {
 		if h.Port < 0 {
 			errs = append(errs, &broker.FieldError{Field: fmt.Sprintf("Hosts[%d].Port", i), Value: h.Port, Problem: "must not be negative"})

@@ -71,6 +71,11 @@ func TestFaultsNamePlaceKeyProblemAndRemedy(t *testing.T) {
 		{"unknown broker", "broker: fkae\nqueue: q\n", []string{
 			`1:9: broker: "fkae" is no broker of this program; write one of fake, other, or pass its driver to Open`,
 		}},
+		{"unknown broker, its sections checked all the same", "broker: rabbitmq\nqueue: q\nfake: {url: x, prefetch: -1}\nother: {}\n", []string{
+			`1:9: broker: "rabbitmq" is no broker of this program; write one of fake, other, or pass its driver to Open`,
+			`3:26: fake.prefetch: "-1" is negative; write 0 or more`,
+			"4:8: other.url: is missing; add the key here. Where the broker is, with credentials.",
+		}},
 		{"section of another broker", valid + "other:\n  url: other://host\n", []string{
 			"5:1: other: is the section of another broker: the file says broker: fake; remove the section, or change that line",
 		}},

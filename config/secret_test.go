@@ -52,7 +52,7 @@ func TestSecretFilesThatCannotBeUsedAreFaults(t *testing.T) {
 	write(t, dir, "empty", "\n")
 	write(t, dir, "large", strings.Repeat("x", maxSecret+1))
 	for path, problem := range map[string]string{
-		"missing": "no such file",
+		"missing": "cannot be read from its file: ",
 		"empty":   "is empty; write the secret into it",
 		"large":   "is larger than 65536 bytes",
 		".":       "is not a regular file",
@@ -128,5 +128,10 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	f.openErr = &broker.FieldError{Field: "URL", Value: f.settings.URL.Reveal(), Problem: "cannot use " + f.settings.URL.Reveal()}
 	if _, err := file.Open(t.Context()); err == nil || strings.Contains(err.Error(), secret) || !strings.Contains(err.Error(), "w.yaml:4:8: fake.url: ") {
 		t.Errorf("opening gave %v", err)
+	}
+
+	f.openErr = &broker.FieldError{Field: "TLS.Key", Value: "pin", Problem: "is too short"}
+	if _, err := file.Open(t.Context()); err == nil || err.Error() != "w.yaml:5:14: fake.tls.key: is refused: is too short" {
+		t.Errorf("a secret too short to be recognised: %v", err)
 	}
 }

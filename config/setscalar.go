@@ -57,11 +57,10 @@ func (s scalar) bad(problem string) error {
 }
 
 // mustBeText refuses a bare number or boolean where a text is wanted: readers of
-// YAML disagree about what 010, 1e3 or no are, and quotes settle it.
+// YAML disagree about what 010, 1e3 or no are, and quotes settle it. A text with a
+// variable in it is never bare: ${N} is no number to YAML.
 func (s scalar) mustBeText() error {
 	switch {
-	case s.used:
-		return nil
 	case s.plainType == "!!int" || s.plainType == "!!float":
 		return errors.New("is a number where a text is wanted; put it in quotes")
 	case s.plainType == "!!bool":

@@ -12,12 +12,8 @@ var serviceRules = []rule{
 	{has[selfNamed], readSelfNamed},
 	{has[awsCoder], readAWSCode},
 	{isGRPCError, readGRPCCode},
-	{has[httpStatusCoder], func(err error) finding {
-		return httpStatus(err.(httpStatusCoder).HTTPStatusCode()) //nolint:errorlint // chosen by its type
-	}},
-	{has[statusCoder], func(err error) finding {
-		return httpStatus(err.(statusCoder).StatusCode()) //nolint:errorlint // chosen by its type
-	}},
+	{has[httpStatusCoder], func(err error) finding { return httpStatus(err.(httpStatusCoder).HTTPStatusCode()) }},
+	{has[statusCoder], func(err error) finding { return httpStatus(err.(statusCoder).StatusCode()) }},
 }
 
 type (
@@ -32,7 +28,7 @@ type (
 )
 
 func readSelfNamed(err error) finding {
-	return finding{"", code(err.(selfNamed).ErrorType()), specific} //nolint:errorlint // chosen by its type
+	return finding{"", code(err.(selfNamed).ErrorType()), specific}
 }
 
 // code returns s if it looks like a code. A text with spaces in it, or a long
@@ -46,7 +42,7 @@ func code(s string) string {
 }
 
 func readAWSCode(err error) finding {
-	c := code(err.(awsCoder).ErrorCode()) //nolint:errorlint // chosen by its type
+	c := code(err.(awsCoder).ErrorCode())
 	return finding{awsClasses[c], c, specific}
 }
 

@@ -19,7 +19,7 @@ var databaseRules = []rule{
 type sqlStater interface{ SQLState() string }
 
 func readSQLState(err error) finding {
-	state := err.(sqlStater).SQLState() //nolint:errorlint // chosen by its type
+	state := err.(sqlStater).SQLState()
 	if len(state) != 5 || strings.Trim(state, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "" {
 		return finding{}
 	}

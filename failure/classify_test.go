@@ -139,8 +139,9 @@ func TestUnknownErrorsAreUnclassifiedAndNamedByTheirType(t *testing.T) {
 		{"end of file", io.ErrUnexpectedEOF, "unclassified", "*errors.errorString"},
 		{"no rows", sql.ErrNoRows, "unclassified", "*errors.errorString"},
 		{"own type around a plain one", &declined{plain}, "unclassified", "*failure_test.declined"},
+		{"the first branch that says something", errors.Join(plain, &declined{plain}, typed[int]{}), "unclassified", "*failure_test.declined"},
 		{"type with parameters", typed[int]{}, "unclassified", "failure_test.typed[int]"},
-		{"malformed URL", second(url.Parse("http://[")), "unclassified", "*url.Error"},
+		{"malformed URL", second(new(url.URL).Parse("http://[")), "unclassified", "*url.Error"},
 		{"lost connection", driver.ErrBadConn, "dependency", "*errors.errorString"},
 	})
 	if got := failure.Classify(nil); got != "" {

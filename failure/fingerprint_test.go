@@ -162,11 +162,11 @@ func TestFingerprintTellsFailuresApart(t *testing.T) {
 		{failure.ClassData, errors.New("")},
 		{"", nil},
 	} {
-		print := failure.Fingerprint(f.class, f.err)
-		if j, taken := seen[print]; taken {
+		got := failure.Fingerprint(f.class, f.err)
+		if j, taken := seen[got]; taken {
 			t.Errorf("failures %d and %d have the same fingerprint", i, j)
 		}
-		seen[print] = i
+		seen[got] = i
 	}
 }
 
@@ -183,8 +183,8 @@ func panicWith(value any, functions ...string) error {
 // library and of this module excepted, by their names alone.
 func TestFingerprintOfAPanicCountsTheFunctionsThatPanicked(t *testing.T) {
 	const ours = "github.com/anyqueue/anyqueue/runtime.(*Consumer).call"
-	print := func(err error) string { return failure.Fingerprint(failure.ClassBug, err) }
-	want := print(panicWith("boom", "example.com/shop.(*Refunds).Pay", "example.com/shop.Handle", ours))
+	printOf := func(err error) string { return failure.Fingerprint(failure.ClassBug, err) }
+	want := printOf(panicWith("boom", "example.com/shop.(*Refunds).Pay", "example.com/shop.Handle", ours))
 
 	for name, same := range map[string]error{
 		"another place in the file": panicWith("boom", "example.com/shop.(*Refunds).Pay", "example.com/shop.Handle", ours),
@@ -192,7 +192,7 @@ func TestFingerprintOfAPanicCountsTheFunctionsThatPanicked(t *testing.T) {
 			"encoding/json.(*Decoder).Decode", "example.com/shop.Handle", "github.com/anyqueue/anyqueue/middleware.Timeout.func1", ours),
 		"wrapped in nothing": failure.Bug(panicWith("boom", "example.com/shop.(*Refunds).Pay", "example.com/shop.Handle")),
 	} {
-		if print(same) != want {
+		if printOf(same) != want {
 			t.Errorf("%s: a panic of the same functions is another one", name)
 		}
 	}
@@ -202,16 +202,16 @@ func TestFingerprintOfAPanicCountsTheFunctionsThatPanicked(t *testing.T) {
 		"another module":   panicWith("boom", "github.com/anyqueue/anyqueue-shop.Pay", "example.com/shop.Handle", ours),
 		"no functions":     panicWith("boom"),
 	} {
-		if print(other) == want {
+		if printOf(other) == want {
 			t.Errorf("%s: a panic of other functions is the same one", name)
 		}
 	}
 
 	deep := []string{"a.com/x.A", "a.com/x.B", "a.com/x.C"}
-	if print(panicWith("x", append(deep, "a.com/x.D")...)) != print(panicWith("x", append(deep, "a.com/x.E")...)) {
+	if printOf(panicWith("x", append(deep, "a.com/x.D")...)) != printOf(panicWith("x", append(deep, "a.com/x.E")...)) {
 		t.Error("a fourth function counts")
 	}
-	if print(panicWith("x", ours)) == print(panicWith("x", ours+"2")) {
+	if printOf(panicWith("x", ours)) == printOf(panicWith("x", ours+"2")) {
 		t.Error("panics of this module itself cannot be told apart")
 	}
 }
@@ -219,18 +219,18 @@ func TestFingerprintOfAPanicCountsTheFunctionsThatPanicked(t *testing.T) {
 // Rule: real panics are the same in every goroutine and with every value, and
 // others at another place.
 func TestFingerprintOfARealPanicIsThatOfItsPlace(t *testing.T) {
-	print := func(f func()) string { return failure.Fingerprint(failure.ClassBug, recovered(f)) }
+	printOf := func(f func()) string { return failure.Fingerprint(failure.ClassBug, recovered(f)) }
 	index := 1
 	outOfRange := func() { faulty(make([]int, index), index+1) }
-	want := print(outOfRange)
+	want := printOf(outOfRange)
 
 	index = 5
 	elsewhere := make(chan string)
-	go func() { elsewhere <- print(outOfRange) }()
+	go func() { elsewhere <- printOf(outOfRange) }()
 	if got := <-elsewhere; got != want {
 		t.Errorf("in another goroutine it is %s, not %s", got, want)
 	}
-	if got := print(func() { faulty(make([]int, index), index+1) }); got == want {
+	if got := printOf(func() { faulty(make([]int, index), index+1) }); got == want {
 		t.Error("another caller has the same fingerprint")
 	}
 }

@@ -62,7 +62,7 @@ func hostile() map[string]error {
 	c.next = &circle{c}
 	r := &ring{}
 	r.next = []error{r, nil, r, c, r}
-	deep := error(failure.Data(errors.New("too deep to be seen")))
+	deep := failure.Data(errors.New("too deep to be seen"))
 	for range 10_000 {
 		deep = &circle{deep}
 	}

@@ -1,6 +1,7 @@
 package failure_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -147,7 +148,7 @@ func TestRecordIsImmutable(t *testing.T) {
 		}
 	}
 	after, err := r.Encode()
-	if err != nil || string(before) != string(after) {
+	if err != nil || !bytes.Equal(before, after) {
 		t.Errorf("record changed, %v:\n%s\n%s", err, before, after)
 	}
 }

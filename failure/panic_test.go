@@ -95,6 +95,7 @@ func TestPanicIsABug(t *testing.T) {
 // runtime's own frames stand before it.
 func TestStackBeginsWhereItPanicked(t *testing.T) {
 	var null *order
+	none := map[string]map[string]int{}
 	for name, row := range map[string]struct {
 		f    func()
 		want string
@@ -102,7 +103,7 @@ func TestStackBeginsWhereItPanicked(t *testing.T) {
 		"explicit": {func() { throws("x") }, ".throws("},
 		"index":    {func() { faulty(nil, 3) }, ".faulty("},
 		"nil":      {func() { _ = null.secret }, ".TestStackBeginsWhereItPanicked.func"},
-		"nil map":  {func() { map[string]int(nil)["x"] = 1 }, ".TestStackBeginsWhereItPanicked.func"},
+		"nil map":  {func() { none["y"]["x"] = 1 }, ".TestStackBeginsWhereItPanicked.func"},
 		"in a deferred call": {func() {
 			defer throws("second")
 			throws("first")

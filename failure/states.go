@@ -56,7 +56,7 @@ func DependencyOf(name string, err error) error {
 // [Classify] as well.
 func DependencyName(err error) string {
 	for n := range nodes(err) {
-		if s, ok := n.err.(*statement); ok && s.dependency != "" {
+		if s, ok := n.err.(*statement); ok && s.dependency != "" { //nolint:errorlint // each link of the chain is read on its own
 			return s.dependency
 		}
 	}

@@ -38,12 +38,15 @@ func cappedLines(s string, limit int) string {
 	return capped(s, limit)
 }
 
-// textOf returns err's message, of at most limit bytes.
+// textOf returns err's message, of at most limit bytes; "" for nil.
 func textOf(err error, limit int) (text string) {
 	if err == nil {
 		return ""
 	}
-	text = "(no message: the error's Error method panicked)"
-	defer guard()
+	defer func() {
+		if recover() != nil {
+			text = "(no message: the error's Error method panicked)"
+		}
+	}()
 	return capped(err.Error(), limit)
 }

@@ -68,12 +68,12 @@ type (
 
 func inner(err error) (in error) {
 	defer guard()
-	return err.(wrapper).Unwrap() //nolint:errorlint // this link, not those within
+	return err.(wrapper).Unwrap()
 }
 
 func branches(err error) (in []error) {
 	defer guard()
-	return err.(joiner).Unwrap() //nolint:errorlint // this link, not those within
+	return err.(joiner).Unwrap()
 }
 
 // guard is deferred around each call of a foreign method: one that panics has

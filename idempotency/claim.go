@@ -20,8 +20,8 @@ const (
 	MaxResultBytes = 64 << 10
 )
 
-// ErrClaimLost: the key does not carry this claim. It was taken over after its
-// lease ended, completed, released, or forgotten by the store.
+// ErrClaimLost says that the key does not carry this claim: it was taken over
+// after its lease ended, completed, released, or forgotten by the store.
 var ErrClaimLost = errors.New("claim lost")
 
 // Claim names one holder's claim on one key. It is a value: keep it and pass it

@@ -10,9 +10,9 @@ import (
 	"github.com/anyqueue/anyqueue/broker"
 )
 
-// ErrFull: the in-memory store holds as many records as it may. It forgets
-// nothing that it promised to remember, so that claims on new keys fail until
-// records expire.
+// ErrFull says that the in-memory store holds as many records as it may. It
+// forgets nothing that it promised to remember, so that claims on new keys fail
+// until records expire.
 var ErrFull = errors.New("idempotency store full")
 
 // MemoryOptions configures [NewMemory]. The zero value is usable.

@@ -7,21 +7,19 @@ import (
 )
 
 // exchange is a call of Settle or Extend: the same thing done to several leases.
+//
+// It holds nothing that an error could keep: the functions then live on the
+// stack of the call.
 type exchange struct {
-	doing string // for errors: "settle on"
-	field string // for errors: the argument
 	size  int
-	limit int // the largest size
 	hooks func(*Faults) (call, element Hook)
 	op    func(i int) Op
 	do    func(i int, now instant) error
 }
 
-// carryOut makes the call as far as faults let it.
-func (s *Subscription) carryOut(ctx context.Context, x exchange) error {
-	if x.size > x.limit {
-		return s.wrap(x.doing, tooMany(x.field, x.size, x.limit))
-	}
+// carryOut makes the call as far as faults let it. doing is for errors: "settle
+// on".
+func (s *Subscription) carryOut(ctx context.Context, doing string, x exchange) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -32,7 +30,7 @@ func (s *Subscription) carryOut(ctx context.Context, x exchange) error {
 	fault := call.ask(ctx, Op{Batch: x.size})
 	switch {
 	case fault.skip && fault.err != nil:
-		return s.wrap(x.doing, fault.err)
+		return s.wrap(doing, fault.err)
 	case fault.skip:
 		return nil
 	}
@@ -40,9 +38,9 @@ func (s *Subscription) carryOut(ctx context.Context, x exchange) error {
 	failed, err := s.locked(x, faults)
 	switch {
 	case err != nil:
-		return s.wrap(x.doing, err)
+		return s.wrap(doing, err)
 	case fault.err != nil:
-		return s.wrap(x.doing, fault.err)
+		return s.wrap(doing, fault.err)
 	case failed != nil:
 		return &broker.SettleError{Failed: failed}
 	}

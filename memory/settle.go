@@ -22,8 +22,12 @@ import (
 //   - A lease that has ended, by its deadline, its session or an earlier
 //     settlement, is [broker.ErrLeaseLost].
 func (s *Subscription) Settle(ctx context.Context, settlements []broker.Settlement) error {
-	return s.carryOut(ctx, exchange{
-		doing: "settle on", field: "Settlements", size: len(settlements), limit: s.opts.MaxSettle,
+	const doing = "settle on"
+	if n := len(settlements); n > s.opts.MaxSettle {
+		return s.wrap(doing, tooMany("Settlements", n, s.opts.MaxSettle))
+	}
+	return s.carryOut(ctx, doing, exchange{
+		size:  len(settlements),
 		hooks: func(f *Faults) (Hook, Hook) { return f.SettleCall, f.Settle },
 		op: func(i int) Op {
 			op := opOf(settlements[i].Delivery, len(settlements))
@@ -121,11 +125,15 @@ func messageID(d *broker.Delivery) string {
 // implements [broker.Subscription]. A lease that would run longer than
 // [Queue].MaxLease fails with [*MaxLeaseError] and keeps its deadline.
 func (s *Subscription) Extend(ctx context.Context, deliveries []*broker.Delivery, by time.Duration) error {
+	const doing = "extend leases of"
 	if !s.caps.Extends {
-		return s.wrap("extend leases of", fmt.Errorf("to extend is %w here", broker.ErrUnsupported))
+		return s.wrap(doing, fmt.Errorf("to extend is %w here", broker.ErrUnsupported))
 	}
-	return s.carryOut(ctx, exchange{
-		doing: "extend leases of", field: "Deliveries", size: len(deliveries), limit: s.opts.MaxExtend,
+	if n := len(deliveries); n > s.opts.MaxExtend {
+		return s.wrap(doing, tooMany("Deliveries", n, s.opts.MaxExtend))
+	}
+	return s.carryOut(ctx, doing, exchange{
+		size:  len(deliveries),
 		hooks: func(f *Faults) (Hook, Hook) { return f.ExtendCall, f.Extend },
 		op:    func(i int) Op { return opOf(deliveries[i], len(deliveries)) },
 		do:    func(i int, now instant) error { return s.extend(deliveries[i], by, now) },

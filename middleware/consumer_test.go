@@ -188,6 +188,45 @@ func TestRedeliveryOfAFailedMessageRunsBehindDedupe(t *testing.T) {
 	})
 }
 
+// In a batch too a duplicate is not handled, and an item that failed is not taken
+// for one.
+func TestBatchHandlerSeesNoDuplicates(t *testing.T) {
+	inWorld(t, func(w *world) {
+		sub, err := w.broker.Subscribe("jobs", memory.SubscribeOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tries, handled tally
+		c, err := runtime.NewBatch(sub, func(_ context.Context, batch []*broker.Delivery) error {
+			var failed *runtime.BatchError
+			for i, d := range batch {
+				if tries.add(d.ID) == 1 {
+					failed = failed.Fail(i, errHandler)
+					continue
+				}
+				handled.add(d.ID)
+			}
+			return failed.Err()
+		}, runtime.Options{BatchSize: 5, Logger: slog.New(slog.DiscardHandler), Middleware: []runtime.Middleware{
+			middleware.Dedupe(newStore(t), day),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- c.Run(ctx) }()
+		w.publish("jobs", numbered(20)...)
+		w.publish("jobs", numbered(20)...)
+		w.drained("jobs")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		handled.wantEach(t, 20, 1)
+	})
+}
+
 // Work in progress elsewhere costs a message no attempt, however long it takes.
 func TestWaitingForWorkInProgressSpendsNoAttempt(t *testing.T) {
 	inWorld(t, func(w *world) {

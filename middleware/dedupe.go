@@ -22,10 +22,10 @@ import (
 // is never mistaken for one that was done.
 //
 //	the key is               the message is
-//	-----------------------  ---------------------------------------------------
+//	-----------------------  -----------------------------------------------------
 //	new                      handled; the claim is extended meanwhile
 //	done                     acknowledged, not handled
-//	being worked on          given back until the other claim ends, unspent
+//	being worked on          given back for a moment, unspent, until it is done or new
 //	used by another payload  dead-lettered, class data
 //
 // When the store does not answer, the message is not handled: it fails with class
@@ -114,7 +114,7 @@ func (g *dedupe) handle(ctx context.Context, d *broker.Delivery) error {
 		}
 		return nil
 	case idempotency.InProgress:
-		return runtime.Release(spread(min(answer.Remaining, g.o.Lease)), "dedupe: another delivery of the same work is in progress")
+		return runtime.Release(spread(min(answer.Remaining, g.o.InProgressDelay)), "dedupe: another delivery of the same work is in progress")
 	case idempotency.Conflict:
 		g.log(ctx, slog.LevelWarn, d, "one identity with two payloads; the message is dead-lettered")
 		return runtime.DeadLetter(failure.Data(errors.New("dedupe: the same identity was used for another payload: " +
@@ -155,7 +155,7 @@ func (g *dedupe) work(ctx context.Context, d *broker.Delivery, c idempotency.Cla
 	returned := false
 	defer func() {
 		if !returned { // a panic on its way through, or Goexit: the work failed
-			k.stop()
+			_ = k.stop() // lost or not, it is to be given back
 			g.release(ctx, d, c)
 		}
 	}()

@@ -59,12 +59,16 @@ func (g *dedupe) extendUntilDone(calls, attempt context.Context, c idempotency.C
 	for time.Until(until) > 0 {
 		asked := time.Now()
 		wait := g.o.Lease / 3
-		switch err := g.extend(calls, c, until); {
-		case calls.Err() != nil:
+		err := g.extend(calls, c, until)
+		select {
+		case <-calls.Done():
 			return nil
+		default:
+		}
+		switch {
 		case err == nil:
 			until, failed = asked.Add(g.o.Lease), nil
-		case errors.Is(err, idempotency.ErrClaimLost), errors.Is(err, broker.ErrInvalid):
+		case errors.Is(err, idempotency.ErrClaimLost):
 			return err
 		default:
 			wait, failed = g.o.Lease/15, err

@@ -27,6 +27,10 @@ type DedupeOptions struct {
 	// handler runs the claim is extended each third of it. Default 1 min; at least
 	// 3 times StoreTimeout.
 	Lease time.Duration
+	// InProgressDelay is when a message whose work is in progress elsewhere comes
+	// again, or earlier, when the other claim ends before. Default 1 s; positive.
+	// Each time asks the store once.
+	InProgressDelay time.Duration
 	// StoreTimeout bounds one exchange with the store. Default 2 s, or a fifth of
 	// Lease where that is less; positive.
 	StoreTimeout time.Duration
@@ -67,7 +71,9 @@ func (o *DedupeOptions) validate(store idempotency.Store) error {
 		"must be positive and has no default: say for how long duplicates are to be recognised, longer than they can be under way")
 	f.check(o.Lease >= 0, "Lease", o.Lease, "must be positive; leave it 0 for the default of 1m")
 	f.check(o.StoreTimeout >= 0, "StoreTimeout", o.StoreTimeout, "must be positive; leave it 0 for the default of 2s")
+	f.check(o.InProgressDelay >= 0, "InProgressDelay", o.InProgressDelay, "must be positive; leave it 0 for the default of 1s")
 	defaultTo(&o.Lease, time.Minute)
+	defaultTo(&o.InProgressDelay, time.Second)
 	defaultTo(&o.StoreTimeout, max(min(2*time.Second, o.Lease/5), 1))
 	f.check(o.Lease < 0 || o.StoreTimeout < 0 || o.Lease >= 3*o.StoreTimeout, "Lease", o.Lease, fmt.Sprintf(
 		"must be at least 3 times StoreTimeout (%s), so that an extension can fail and be tried again", o.StoreTimeout))

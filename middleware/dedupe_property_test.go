@@ -190,7 +190,7 @@ func deliverAll(t *testing.T, seed uint64) {
 			wg.Go(func() {
 				time.Sleep(begin)
 				for range 1000 {
-					err, ended := contained(t.Context(), h, message(id, "body "+id))
+					ended, err := contained(t.Context(), h, message(id, "body "+id))
 					if ended == "return" && err == nil {
 						if work.doneOf(id) == 0 {
 							t.Errorf("%s was acknowledged and never done", id)

@@ -140,7 +140,7 @@ func TestWorkThatCannotBeMarkedIsAcknowledged(t *testing.T) {
 				if got := logs.levels(); got != "ERROR" {
 					t.Errorf("logged at %q, want one error", got)
 				}
-				wantReleased(t, h(t.Context(), message("1", "a")), time.Second, 66*time.Second)
+				wantReleased(t, h(t.Context(), message("1", "a")), time.Second, 1100*time.Millisecond)
 				if work.runs != 1 {
 					t.Errorf("handled %d times in the lease, want once", work.runs)
 				}
@@ -180,7 +180,7 @@ func TestClaimThatCannotBeReleasedEndsWithItsLease(t *testing.T) {
 		}
 		var work counter
 		h := wrap(t, work.handle, middleware.Dedupe(store, o))
-		wantReleased(t, h(t.Context(), message("1", "a")), time.Second, 66*time.Second)
+		wantReleased(t, h(t.Context(), message("1", "a")), time.Second, 1100*time.Millisecond)
 		time.Sleep(time.Minute)
 		if err := h(t.Context(), message("1", "a")); err != nil || work.runs != 1 {
 			t.Errorf("after the lease: %v, handled %d times", err, work.runs)
@@ -276,7 +276,7 @@ func TestHandlerThatIgnoresItsEndLosesItsClaim(t *testing.T) {
 		var work counter
 		h := wrap(t, work.handle, middleware.Dedupe(store, day))
 		time.Sleep(5*time.Minute - time.Second)
-		wantReleased(t, h(t.Context(), message("1", "a")), time.Second, 66*time.Second)
+		wantReleased(t, h(t.Context(), message("1", "a")), time.Second, 1100*time.Millisecond)
 		time.Sleep(time.Minute + time.Second)
 		if err := h(t.Context(), message("1", "a")); err != nil || work.runs != 1 {
 			t.Errorf("a lease later: %v, handled %d times", err, work.runs)

@@ -145,7 +145,7 @@ func TestFailedMessageIsNeverTakenForADuplicate(t *testing.T) {
 					return work.handle(ctx, d)
 				}, middleware.Dedupe(newStore(t), day))
 				for range 3 {
-					if err, ended := contained(t.Context(), h, message("1", "a")); ended == "return" && err == nil {
+					if ended, err := contained(t.Context(), h, message("1", "a")); ended == "return" && err == nil {
 						t.Fatal("the failure was swallowed")
 					}
 				}
@@ -197,8 +197,8 @@ func TestWorkIsMarkedAsDoneWhenTheAttemptIsCancelled(t *testing.T) {
 	})
 }
 
-// A delivery that meets its own work in progress waits for the other's claim to
-// end, spends nothing, and does not wait in a worker.
+// A delivery that meets its own work in progress comes again later, spends
+// nothing, and does not wait in a worker.
 func TestWorkInProgressReleasesTheDuplicate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t)
@@ -211,30 +211,30 @@ func TestWorkInProgressReleasesTheDuplicate(t *testing.T) {
 		synctest.Wait()
 		var work counter
 		h := wrap(t, work.handle, middleware.Dedupe(store, day))
-		wantReleased(t, h(t.Context(), message("1", "a")), time.Minute, 66*time.Second)
-		time.Sleep(10 * time.Second)
-		wantReleased(t, h(t.Context(), message("1", "a")), 50*time.Second, 55*time.Second)
-		for range 4 { // extended again and again
-			time.Sleep(time.Minute)
-			wantReleased(t, h(t.Context(), message("1", "a")), time.Second, 66*time.Second)
+		for range 5 { // the claim is extended again and again
+			wantReleased(t, h(t.Context(), message("1", "a")), time.Second, 1100*time.Millisecond)
+			time.Sleep(59 * time.Second)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(6 * time.Second)
 		if err := h(t.Context(), message("1", "a")); err != nil || work.runs != 0 {
 			t.Errorf("after the other has succeeded: %v, handled %d times", err, work.runs)
 		}
 	})
 }
 
-// The wait is bounded by our own lease, whatever the other's.
-func TestWaitForWorkInProgressIsBounded(t *testing.T) {
+// It comes again no later than the other claim ends.
+func TestWaitForWorkInProgressEndsWithTheOtherClaim(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t)
-		if _, err := store.Claim(t.Context(), idempotency.NewClaim("s:1", ""), 12*time.Hour); err != nil {
+		if _, err := store.Claim(t.Context(), idempotency.NewClaim("s:1", ""), time.Minute); err != nil {
 			t.Fatal(err)
 		}
 		o := day
-		o.Scope = "s"
-		wantReleased(t, wrap(t, succeed, middleware.Dedupe(store, o))(t.Context(), message("1", "a")), time.Minute, 66*time.Second)
+		o.Scope, o.InProgressDelay = "s", time.Hour
+		h := wrap(t, succeed, middleware.Dedupe(store, o))
+		wantReleased(t, h(t.Context(), message("1", "a")), time.Minute, 66*time.Second)
+		time.Sleep(50 * time.Second)
+		wantReleased(t, h(t.Context(), message("1", "a")), 10*time.Second, 11*time.Second)
 	})
 }
 
@@ -309,8 +309,9 @@ func TestScopesSeparateConsumersThatShareAStore(t *testing.T) {
 func TestDedupeReportsEveryFault(t *testing.T) {
 	wantFaults(t, middleware.Dedupe(nil, middleware.DedupeOptions{}).Err, "Store", "Retention")
 	store := newStore(t)
-	wantFaults(t, middleware.Dedupe(store, middleware.DedupeOptions{Retention: -1, Lease: -1, StoreTimeout: -1}).Err,
-		"Retention", "Lease", "StoreTimeout")
+	wantFaults(t, middleware.Dedupe(store, middleware.DedupeOptions{
+		Retention: -1, Lease: -1, StoreTimeout: -1, InProgressDelay: -1,
+	}).Err, "Retention", "Lease", "StoreTimeout", "InProgressDelay")
 	wantFaults(t, middleware.Dedupe(store, middleware.DedupeOptions{Retention: 1, Lease: time.Second, StoreTimeout: time.Second}).Err,
 		"Lease")
 	wantFaults(t, middleware.Dedupe(store, middleware.DedupeOptions{Retention: 1, Lease: time.Millisecond}).Err)

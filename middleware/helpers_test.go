@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	goruntime "runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,11 +32,11 @@ func message(id, body string) *broker.Delivery {
 // options.
 func wrap(t testing.TB, h runtime.Handler, chain ...runtime.Middleware) runtime.Handler {
 	t.Helper()
-	for i := len(chain) - 1; i >= 0; i-- {
-		if err := chain[i].Err; err != nil {
-			t.Fatalf("%s: %v", chain[i].Name, err)
+	for _, m := range slices.Backward(chain) {
+		if m.Err != nil {
+			t.Fatalf("%s: %v", m.Name, m.Err)
 		}
-		h = chain[i].Wrap(h)
+		h = m.Wrap(h)
 	}
 	return h
 }
@@ -48,7 +49,7 @@ func returns(err error) runtime.Handler {
 }
 
 // contained runs h the way the runtime does and says how it ended.
-func contained(ctx context.Context, h runtime.Handler, d *broker.Delivery) (err error, ended string) {
+func contained(ctx context.Context, h runtime.Handler, d *broker.Delivery) (ended string, err error) {
 	done := make(chan struct{})
 	ended = "goexit"
 	go func() {
@@ -62,7 +63,7 @@ func contained(ctx context.Context, h runtime.Handler, d *broker.Delivery) (err 
 		ended = "return"
 	}()
 	<-done
-	return err, ended
+	return ended, err
 }
 
 // outcomeOf returns the explicit outcome in err, nil if there is none.
@@ -167,3 +168,10 @@ func goexit(context.Context, *broker.Delivery) error {
 func panics(context.Context, *broker.Delivery) error { panic("of the handler") }
 
 var errHandler = errors.New("the handler's failure")
+
+// check keeps the examples short. A program handles its errors.
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

@@ -70,7 +70,8 @@ func (o *RateLimitOptions) validate() error {
 // A wait ends at once when the context does: the message is given back, which is
 // no failure either.
 //
-// Put it inside Dedupe, so that duplicates take no turn.
+// Consumers that are given the same Middleware share its limit. Put it inside
+// Dedupe, so that duplicates take no turn.
 func RateLimit(o RateLimitOptions) runtime.Middleware {
 	m := runtime.Middleware{Name: "rate limit", Err: o.validate()}
 	if m.Err != nil {

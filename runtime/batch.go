@@ -20,9 +20,9 @@ func (c *Consumer) runBatch(r *run) {
 	r.ctx, r.span = c.tel.ProcessBatch(base, batch)
 	var errs []error
 	if c.handler == nil {
-		errs = c.callBatch(r.ctx, batch)
+		errs, r.cause = c.callBatch(r.ctx, batch)
 	} else {
-		errs = c.callThroughChain(r.ctx, r.tasks)
+		errs, r.cause = c.callThroughChain(r.ctx, r.tasks)
 	}
 	c.conclude(r, errs...)
 }
@@ -44,9 +44,10 @@ func (c *Consumer) batchContext(tasks []*task) (context.Context, func()) {
 	}
 }
 
-// callBatch runs the batch handler and returns an error for each item.
-func (c *Consumer) callBatch(ctx context.Context, batch []*broker.Delivery) []error {
-	errs := make([]error, len(batch))
+// callBatch runs the batch handler and returns an error for each item, and why
+// ctx ended if it did.
+func (c *Consumer) callBatch(ctx context.Context, batch []*broker.Delivery) (errs []error, cause error) {
+	errs = make([]error, len(batch))
 	err := func() (err error) {
 		defer func() {
 			if p := recover(); p != nil {
@@ -62,12 +63,12 @@ func (c *Consumer) callBatch(ctx context.Context, batch []*broker.Delivery) []er
 				errs[i] = e
 			}
 		}
-		return errs
+		return errs, context.Cause(ctx)
 	}
 	for i := range errs {
 		errs[i] = err
 	}
-	return errs
+	return errs, context.Cause(ctx)
 }
 
 // A meeting is where the items of a batch come together: each goes through the
@@ -124,12 +125,12 @@ func (m *meeting) arrive(s *seat, ctx context.Context, d *broker.Delivery) bool 
 
 // callThroughChain runs each item through the middleware, and the batch handler
 // once for those that get through.
-func (c *Consumer) callThroughChain(ctx context.Context, tasks []*task) []error {
+func (c *Consumer) callThroughChain(ctx context.Context, tasks []*task) (errs []error, cause error) {
 	m := &meeting{
 		missing: len(tasks), seats: make([]seat, len(tasks)),
 		full: make(chan struct{}), ran: make(chan struct{}),
 	}
-	errs := make([]error, len(tasks))
+	errs = make([]error, len(tasks))
 	var chains sync.WaitGroup
 	for i, t := range tasks {
 		s := &m.seats[i]
@@ -141,15 +142,15 @@ func (c *Consumer) callThroughChain(ctx context.Context, tasks []*task) []error 
 		})
 	}
 	<-m.full
-	c.hold(ctx, m)
+	cause = c.hold(ctx, m)
 	close(m.ran)
 	chains.Wait()
-	return errs
+	return errs, cause
 }
 
 // hold calls the batch handler for those that came, until the first of their
-// contexts ends.
-func (c *Consumer) hold(ctx context.Context, m *meeting) {
+// contexts ends, and returns why it ended if it did.
+func (c *Consumer) hold(ctx context.Context, m *meeting) (cause error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var batch []*broker.Delivery
@@ -163,9 +164,11 @@ func (c *Consumer) hold(ctx context.Context, m *meeting) {
 		defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
 	}
 	if len(batch) == 0 {
-		return
+		return nil
 	}
-	for i, err := range c.callBatch(ctx, batch) {
+	errs, cause := c.callBatch(ctx, batch)
+	for i, err := range errs {
 		present[i].err = err
 	}
+	return cause
 }

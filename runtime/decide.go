@@ -40,8 +40,8 @@ func (c *Consumer) atReceipt(t *task, wall time.Time) {
 }
 
 // decide turns what an attempt returned into a verdict. It changes nothing.
-func (c *Consumer) decide(t *task, err error, now time.Duration, trace string) verdict {
-	a := t.running
+func (c *Consumer) decide(t *task, r *run, err error) verdict {
+	a, now := t.running, r.end
 	if err == nil {
 		return verdict{action: broker.Ack, attempt: t.attempt, record: t.record}
 	}
@@ -62,8 +62,11 @@ func (c *Consumer) decide(t *task, err error, now time.Duration, trace string) v
 		}
 	}
 	cause := context.Cause(a)
-	if errors.Is(cause, ErrShutdown) {
-		v.action = broker.Release
+	if cause == nil {
+		cause = r.cause
+	}
+	if errors.Is(cause, ErrShutdown) || errors.Is(cause, broker.ErrLeaseLost) {
+		v.action = broker.Release // nobody's failure; nor is the lost lease of another item of the batch
 		return v
 	}
 	v.class = failure.Classify(err)
@@ -72,7 +75,7 @@ func (c *Consumer) decide(t *task, err error, now time.Duration, trace string) v
 		err = fmt.Errorf("no result within %s: %w", t.timeSpent(now), err)
 	}
 	wall := c.flight.epoch.Add(now)
-	v.record = c.observe(record, t, v.class, err, attempt, wall, trace)
+	v.record = c.observe(record, t, v.class, err, attempt, wall, r.span.TraceID())
 	return c.fail(t, v, asked, wall)
 }
 

@@ -57,6 +57,7 @@ type run struct {
 	verdicts   []verdict
 	start, end time.Duration
 	ctx        context.Context // the handler's, for exemplars; not used to wait
+	cause      error           // why a batch's context ended: one item's end is that of all
 	span       telemetry.Span
 }
 
@@ -90,7 +91,7 @@ func (c *Consumer) handBack(r *run) {
 
 // run runs the handler on r's tasks and decides what is to become of them.
 func (c *Consumer) run(r *run) {
-	r.ctx, r.span = c.flight.base, telemetry.Span{}
+	r.ctx, r.cause, r.span = c.flight.base, nil, telemetry.Span{}
 	if c.batchHandler != nil {
 		c.runBatch(r)
 		return
@@ -120,7 +121,7 @@ func (c *Consumer) conclude(r *run, errs ...error) {
 			t.running.finish()
 			continue
 		}
-		v := c.decide(t, err, r.end, r.span.TraceID())
+		v := c.decide(t, r, err)
 		v.lost = t.running.lostLease()
 		t.running.finish()
 		r.verdicts = append(r.verdicts, v)

@@ -60,6 +60,7 @@ type trial struct {
 	queue   memory.Queue
 	options runtime.Options
 	session bool
+	batch   bool
 	faulty  bool // faults that lose leases are possible
 	fault   float64
 
@@ -94,6 +95,7 @@ func newTrial(t *testing.T, seed uint64) *trial {
 		messages: map[string]*life{}, keys: map[string][]string{},
 	}
 	x.session = rng.IntN(3) == 0
+	x.batch = rng.IntN(4) == 0
 	x.queue = memory.Queue{Name: "q", Lease: time.Duration(2+rng.IntN(20)) * time.Second}
 	x.queue.Without.Extend = rng.IntN(4) == 0
 	x.queue.Without.KeyOrder = rng.IntN(2) == 0
@@ -107,6 +109,7 @@ func newTrial(t *testing.T, seed uint64) *trial {
 		StopTimeout:  time.Minute,
 		MaxAbandoned: -1,
 		MaxLease:     time.Duration(30+rng.IntN(60)) * time.Second,
+		BatchWait:    time.Duration(rng.IntN(500)) * time.Millisecond,
 		Retry:        runtime.RetryPolicy{MaxAttempts: 1 + rng.IntN(5), Backoff: runtime.Backoff{Initial: 100 * time.Millisecond, Max: 10 * time.Second}},
 	}
 	x.options.MaxInFlight = x.options.Concurrency + rng.IntN(8)
@@ -189,6 +192,7 @@ func (x *trial) inject(p float64) {
 	}
 	fail := memory.Fail(broker.ErrDisconnected)
 	late := memory.LoseResponse(broker.ErrDisconnected)
+	settle := hook(fail, late, memory.LoseRequest())
 	f := memory.Faults{
 		Deliver: func(_ context.Context, op memory.Op) memory.Fault {
 			x.delivered(op.Delivery)
@@ -197,8 +201,11 @@ func (x *trial) inject(p float64) {
 		ReceiveCall: hook(fail),
 		SettleCall:  hook(fail, late),
 		ExtendCall:  hook(fail, late),
-		Settle:      hook(fail, late, memory.LoseRequest()),
-		Extend:      hook(fail, memory.Fail(broker.ErrLeaseLost), memory.LoseRequest()),
+		Settle: func(ctx context.Context, op memory.Op) memory.Fault {
+			x.settled(op.Settlement)
+			return settle(ctx, op)
+		},
+		Extend: hook(fail, memory.Fail(broker.ErrLeaseLost), memory.LoseRequest()),
 	}
 	if err := x.broker.Inject("q", f); err != nil {
 		x.Fatal(err)
@@ -223,15 +230,25 @@ func (x *trial) publish(n int) {
 }
 
 func (x *trial) start() {
-	sub, err := x.broker.Subscribe("q", memory.SubscribeOptions{SessionLeases: x.session, MaxSettle: 1 + x.intN(20), MaxExtend: 1 + x.intN(20)})
+	sub, err := x.broker.Subscribe("q", memory.SubscribeOptions{
+		SessionLeases: x.session, MaxSettle: 1 + x.intN(20), MaxExtend: 1 + x.intN(20),
+		SettleCalls: 1 + x.intN(3), SettleLinger: time.Duration(x.intN(3)*50) * time.Millisecond,
+	})
 	if err != nil {
 		x.Fatal(err)
 	}
 	w := &trialWorker{sub: sub, done: make(chan struct{})}
-	w.Consumer, err = runtime.New(sub, func(ctx context.Context, d *broker.Delivery) error {
-		defer w.inside.enter()()
-		return x.handle(ctx, d)
-	}, x.options)
+	if x.batch {
+		w.Consumer, err = runtime.NewBatch(sub, func(ctx context.Context, batch []*broker.Delivery) error {
+			defer w.inside.enter()()
+			return x.handleBatch(ctx, batch)
+		}, x.options)
+	} else {
+		w.Consumer, err = runtime.New(sub, func(ctx context.Context, d *broker.Delivery) error {
+			defer w.inside.enter()()
+			return x.handle(ctx, d)
+		}, x.options)
+	}
 	if err != nil {
 		x.Fatal(err)
 	}
@@ -330,13 +347,13 @@ func (x *trial) handle(ctx context.Context, d *broker.Delivery) error {
 		case 4:
 			err = runtime.RetryAfter(time.Duration(x.intN(5000))*time.Millisecond, errors.New("busy"))
 		case 5:
-			x.end(ctx, d, errors.New("panics"))
+			x.end(d, errors.New("panics"))
 			panic("boom")
 		case 6:
 			err = runtime.Drop("obsolete")
 		}
 	}
-	x.end(ctx, d, err)
+	x.end(d, err)
 	return err
 }
 
@@ -347,6 +364,43 @@ func (x *trial) delivered(d *broker.Delivery) {
 	if d.Abandoned > 0 {
 		x.messages[d.ID].abandoned++
 	}
+}
+
+// settled counts how often a message was given back.
+func (x *trial) settled(s *broker.Settlement) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s.Action == broker.Release {
+		x.messages[s.Delivery.ID].releases++
+	}
+}
+
+// handleBatch handles the items one after the other, and of a key nothing after
+// a failed one.
+func (x *trial) handleBatch(ctx context.Context, batch []*broker.Delivery) error {
+	var failed *runtime.BatchError
+	stop := map[string]bool{}
+	for i, d := range batch {
+		if x.options.Ordering == runtime.OrderKey && d.Key != "" && stop[d.Key] {
+			continue
+		}
+		err := func() (err error) {
+			defer func() {
+				if p := recover(); p != nil {
+					err = failure.Recovered(p)
+				}
+			}()
+			return x.handle(ctx, d)
+		}()
+		failed = failed.Fail(i, err)
+		stop[d.Key] = err != nil && !isDrop(err)
+	}
+	return failed.Err()
+}
+
+func isDrop(err error) bool {
+	var o *runtime.Outcome
+	return errors.As(err, &o) && o.Action == broker.Ack
 }
 
 func (x *trial) begin(d *broker.Delivery) {
@@ -385,17 +439,17 @@ func (x *trial) holds(m *life) bool {
 	return x.queue.Without.Delay || keyed && x.queue.Without.KeyOrder
 }
 
-func (x *trial) end(ctx context.Context, d *broker.Delivery, err error) {
+func (x *trial) end(d *broker.Delivery, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	m := x.messages[d.ID]
 	m.running--
 	var o *runtime.Outcome
 	released := errors.As(err, &o) && o.Action == broker.Release
-	if released || err != nil && errors.Is(context.Cause(ctx), runtime.ErrShutdown) {
-		m.releases++
+	if released {
+		m.releases++ // it may be held, and then the broker does not see it
 	}
-	if err == nil || o != nil && o.Action == broker.Ack {
+	if err == nil || isDrop(err) {
 		m.done = true
 	}
 }

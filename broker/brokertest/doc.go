@@ -73,6 +73,6 @@
 // looks at all consumers together.
 //
 // That each case can fail is proved by the tests of this package: they run the
-// suite against dozens of mutants, adapters broken in one way each, and check
+// suite against a hundred mutants, adapters broken in one way each, and check
 // that the named cases notice.
 package brokertest

@@ -104,6 +104,16 @@ func (a *accounts) middleware() runtime.Middleware {
 	}}
 }
 
+// willBeAnswered says whether the message is one that gets an answer, not one that
+// becomes a dead letter.
+func (a *accounts) willBeAnswered(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n, ok := a.number(id)
+	return ok && a.entries[n].expect == ""
+}
+
+// knows says whether the message is of this run.
 func (a *accounts) knows(id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

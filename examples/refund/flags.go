@@ -25,8 +25,10 @@ type options struct {
 // maxOrders is where a run would take hours.
 const maxOrders = 10_000_000
 
-// errConfig is a configuration file that cannot be read or is wrong.
-var errConfig = errors.New("configuration")
+// usageError is what the user can correct in the flags and files.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
 
 // parse reads the flags. What is wrong with them it has told err before it
 // returns.

@@ -82,7 +82,7 @@ func (g *generated) order(batch []*broker.Message, id string, f fault, rng *rand
 		version, body, expect := g.request(id, who, mine, rng)
 		n := g.accounts.open(expect)
 		batch = append(batch, g.message(n, id, version, body))
-		if rng.Float64() < twice {
+		if again := rng.Float64() < twice; again && mine != panics {
 			g.accounts.again(n)
 			batch = append(batch, g.message(n, id, version, body))
 		}

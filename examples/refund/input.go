@@ -18,9 +18,6 @@ import (
 // maxLine is the longest line of an input file.
 const maxLine = 1 << 20
 
-// errInput is a fault of the input file that ends the run.
-var errInput = errors.New("input")
-
 // input reads refund requests from JSON lines. A line is published byte for byte
 // as a message's body; what is not a request becomes a dead letter, as it would in
 // production, and is reported with its line. A line that stands in the file twice
@@ -69,11 +66,11 @@ func (in *input) batches() iter.Seq2[[]*broker.Message, error] {
 		}
 		switch err := lines.Err(); {
 		case errors.Is(err, bufio.ErrTooLong):
-			yield(batch, fmt.Errorf("%w: %s:%d: the line is longer than %d bytes; one request per line is wanted", errInput, in.name, n+1, maxLine))
+			yield(batch, usageError{fmt.Errorf("%s:%d: the line is longer than %d bytes; one request per line is wanted", in.name, n+1, maxLine)})
 		case err != nil:
-			yield(batch, fmt.Errorf("%w: %s:%d: %w", errInput, in.name, n+1, err))
+			yield(batch, usageError{fmt.Errorf("%s:%d: %w", in.name, n+1, err)})
 		case requests == 0:
-			yield(nil, fmt.Errorf("%w: %s holds no refund request; one per line is wanted, as in sample.jsonl", errInput, in.name))
+			yield(nil, usageError{fmt.Errorf("%s holds no refund request; one per line is wanted, as in sample.jsonl", in.name)})
 		case len(batch) > 0:
 			yield(batch, nil)
 		}

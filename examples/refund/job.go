@@ -113,9 +113,13 @@ func (j *job) prepare(worker *config.Worker, id string) (*run, error) {
 	}
 	r.publisher = publisher{to: worker.Publisher(), queue: worker.Queue(), backlog: r.backlog}
 
-	// The embedded broker delivers twice only when it is told to.
+	// Every broker delivers a message twice now and then. The embedded one does so
+	// only when it is told to.
 	if sub, ok := worker.Subscription().(*memory.Subscription); ok {
-		err = sub.Broker().Inject(worker.Queue(), memory.Faults{Deliver: memory.Every(100, memory.Duplicate())})
+		err = sub.Broker().Inject(worker.Queue(), memory.Faults{Deliver: memory.When(
+			func(op memory.Op) bool { return r.accounts.willBeAnswered(op.Message.ID) },
+			memory.Every(100, memory.Duplicate()),
+		)})
 	}
 	return r, err
 }

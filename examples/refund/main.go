@@ -75,6 +75,9 @@ func program(ctx context.Context, args []string, c console) int {
 	if result == nil {
 		return c.fail(err)
 	}
+	if wrong, ok := errors.AsType[usageError](result.stopped); ok && result.sent == 0 {
+		return c.fail(wrong) // there is nothing to report
+	}
 	broken := result.verify()
 	r := newReport(result, broken)
 	r.Broker, r.Queue = j.file.Broker, j.file.Queue
@@ -89,7 +92,8 @@ func program(ctx context.Context, args []string, c console) int {
 // correct in flags and files is told apart from what went wrong.
 func (c console) fail(err error) int {
 	fmt.Fprintln(c.err, "refund:", err)
-	if _, wrong := errors.AsType[*config.Error](err); wrong || errors.Is(err, errConfig) || errors.Is(err, errInput) {
+	_, wrongConfig := errors.AsType[*config.Error](err)
+	if _, wrong := errors.AsType[usageError](err); wrong || wrongConfig {
 		return exitUsage
 	}
 	return exitFailed
@@ -114,8 +118,8 @@ func (c console) judge(failed, stopped, broken error) int {
 
 // The payment service is down for so long, and slow afterwards.
 const (
-	downFor = 1500 * time.Millisecond
-	slowFor = 2 * time.Second
+	downFor = 2 * time.Second
+	slowFor = 3 * time.Second
 )
 
 // job makes the job that the flags ask for, and a function that closes its input.
@@ -131,7 +135,7 @@ func (o options) job(c console) (*job, func(), error) {
 		j.file, err = config.Load(o.config, drivers...)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", errConfig, err)
+		return nil, nil, usageError{err}
 	}
 	if o.input == "" {
 		j.trouble = trouble{after: o.orders / 4, down: downFor, slow: slowFor}
@@ -142,7 +146,7 @@ func (o options) job(c console) (*job, func(), error) {
 	if o.input != "-" {
 		f, err := os.Open(o.input)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", errInput, err)
+			return nil, nil, usageError{fmt.Errorf("read the input: %w", err)}
 		}
 		from, closeIt = f, func() { _ = f.Close() } // only read from
 	}

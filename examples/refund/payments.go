@@ -33,7 +33,7 @@ type trouble struct {
 // callTimeout although the money has been paid.
 const (
 	usualCall = 2 * time.Millisecond
-	slowCall  = 25 * time.Millisecond
+	slowCall  = 40 * time.Millisecond
 	hang      = 600 * time.Millisecond
 	hangEvery = 40
 )

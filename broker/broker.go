@@ -55,7 +55,8 @@ type Subscription interface {
 	// once. It is called from one goroutine, at the same time as others call
 	// Receive and Settle; a delivery that was settled meanwhile is no error.
 	//
-	// Errors are those of Settle. Where Capabilities.Extends is false it returns
+	// Errors are those of Settle; an extension beyond Capabilities.MaxLease fails with
+	// [ErrUnsupported] and the lease keeps its deadline. Where Capabilities.Extends is false it returns
 	// [ErrUnsupported].
 	Extend(ctx context.Context, deliveries []*Delivery, by time.Duration) error
 
@@ -131,7 +132,8 @@ type Stats struct {
 	Ready Value[int64] `json:"ready"`
 	// InFlight messages are leased to some consumer.
 	InFlight Value[int64] `json:"in_flight"`
-	// Delayed messages become ready later.
+	// Delayed messages become ready later: when their time has come, or when an
+	// earlier message of their key is done.
 	Delayed Value[int64] `json:"delayed"`
 	// OldestAge is how long ago the oldest message that is not yet settled was
 	// first published, in nanoseconds when encoded.

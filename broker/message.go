@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"bufio"
+	"crypto/rand"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -45,16 +48,30 @@ func Prepare(m *Message, now time.Time) error {
 		return &FieldError{Field: "Message", Problem: "is nil; pass a *broker.Message"}
 	}
 	if m.ID == "" {
-		id, err := uuid.NewV7()
+		id, err := newID()
 		if err != nil {
 			return fmt.Errorf("broker: assign a message id: %w", err)
 		}
-		m.ID = id.String()
+		m.ID = id
 	}
 	if m.PublishedAt.IsZero() {
 		m.PublishedAt = now.UTC()
 	}
 	return nil
+}
+
+// random hands out cryptographic random bytes from buffers: a system call for each
+// identity would cost as much as publishing does in memory.
+var random = sync.Pool{New: func() any { return bufio.NewReaderSize(rand.Reader, 1024) }}
+
+func newID() (string, error) {
+	r := random.Get().(*bufio.Reader)
+	defer random.Put(r)
+	id, err := uuid.NewV7FromReader(r)
+	if err != nil {
+		return "", err
+	}
+	return id.String(), nil
 }
 
 // Clone returns a deep copy of m.

@@ -51,7 +51,8 @@ type Settlement struct {
 	After time.Duration
 	// Attempt is what the next delivery's Attempt shall be: Retry and Release. It
 	// can be more than Delivery.Attempt + 1 after retries inside the process. An
-	// adapter without CarriesAttempts ignores it.
+	// adapter without CarriesAttempts ignores it. 0 stands for one more than the
+	// delivery's with Retry, and for the delivery's own with Release.
 	Attempt int
 	// Failure is the record to write: always with DeadLetter; with Retry and
 	// Release what is known so far. Nil leaves the record that the message has.

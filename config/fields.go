@@ -162,6 +162,7 @@ func checkType(t reflect.Type, path string, above ...reflect.Type) error {
 				return err
 			}
 		}
+	default: // a scalar
 	}
 	return nil
 }

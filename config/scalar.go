@@ -36,22 +36,22 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, errors.New("is not a duration; write numbers with units and without spaces, such as 500ms, 1h30m or 7d")
 	}
 	digits, negative := strings.CutPrefix(s, "-")
-	var sum time.Duration
+	var sum int64 // nanoseconds
 	for _, part := range durationPart.FindAllStringSubmatch(digits, -1) {
-		number, unit, scale := part[1], part[2], time.Duration(1)
+		number, unit, scale := part[1], part[2], int64(1)
 		if unit == "d" {
 			unit, scale = "h", 24
 		}
 		d, err := time.ParseDuration(number + unit)
-		if err != nil || d > (math.MaxInt64-sum)/scale {
+		if err != nil || int64(d) > (math.MaxInt64-sum)/scale {
 			return 0, errors.New("is too long; the longest duration is about 292 years")
 		}
-		sum += d * scale
+		sum += int64(d) * scale
 	}
 	if negative {
 		sum = -sum
 	}
-	return sum, nil
+	return time.Duration(sum), nil
 }
 
 // units of sizes: the decimal ones by 1000, the binary ones by 1024.

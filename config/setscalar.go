@@ -60,10 +60,10 @@ func (s scalar) bad(problem string) error {
 // YAML disagree about what 010, 1e3 or no are, and quotes settle it. A text with a
 // variable in it is never bare: ${N} is no number to YAML.
 func (s scalar) mustBeText() error {
-	switch {
-	case s.plainType == "!!int" || s.plainType == "!!float":
+	switch s.plainType {
+	case "!!int", "!!float":
 		return errors.New("is a number where a text is wanted; put it in quotes")
-	case s.plainType == "!!bool":
+	case "!!bool":
 		return errors.New("is true or false where a text is wanted; put it in quotes")
 	}
 	return nil

@@ -2,9 +2,9 @@
 // order, different keys run in parallel, and one that fails holds back its own key
 // alone. The second message for Berlin fails at first. It prints
 //
-//	Berlin  1 2(failed) 2 3
-//	Madrid  1 2 3
-//	Madrid was done before Berlin: true
+//	Berlin: 1 2(failed) 2 3
+//	Madrid: 1 2 3
+//	the last one was for Berlin
 package main
 
 import (
@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -21,51 +20,42 @@ import (
 )
 
 func main() {
-	if err := run(context.Background()); err != nil {
+	ctx, stop := context.WithCancel(context.Background())
+	b := memory.New(memory.Options{})
+	check(b.Declare(memory.Queue{Name: "trams"}))
+	for _, body := range []string{"1", "2", "3"} {
+		check(b.Publisher().Publish(ctx, "trams",
+			&broker.Message{Key: "Berlin", Body: []byte(body)}, &broker.Message{Key: "Madrid", Body: []byte(body)}))
+	}
+	subscription, err := b.Subscribe("trams", memory.SubscribeOptions{})
+	check(err)
+
+	var mu sync.Mutex // handlers of different keys run at the same time
+	seen, last, done := map[string]string{}, "", 0
+	handler := func(_ context.Context, d *broker.Delivery) error {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[d.Key] += " " + string(d.Body)
+		if d.Key == "Berlin" && string(d.Body) == "2" && d.Attempt == 1 {
+			seen[d.Key] += "(failed)"
+			return errors.New("signal failure at Alexanderplatz")
+		}
+		if last, done = d.Key, done+1; done == 6 {
+			stop()
+		}
+		return nil
+	}
+	options := runtime.Options{Ordering: runtime.OrderKey}
+	options.Retry.Backoff.Jitter = -1 // the next attempt after 200 ms, not after up to 200 ms
+	consumer, err := runtime.New(subscription, handler, options)
+	check(err)
+	check(consumer.Run(ctx))
+	fmt.Printf("Berlin:%s\nMadrid:%s\nthe last one was for %s\n", seen["Berlin"], seen["Madrid"], last)
+}
+
+func check(err error) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-}
-
-func run(ctx context.Context) error {
-	b := memory.New(memory.Options{})
-	defer b.Close()
-	declared := b.Declare(memory.Queue{Name: "trams"})
-	for _, body := range []string{"1", "2", "3"} {
-		berlin := &broker.Message{Key: "Berlin", Body: []byte(body)}
-		madrid := &broker.Message{Key: "Madrid", Body: []byte(body)}
-		declared = errors.Join(declared, b.Publisher().Publish(ctx, "trams", berlin, madrid))
-	}
-	subscription, err := b.Subscribe("trams", memory.SubscribeOptions{})
-	if err := errors.Join(declared, err); err != nil {
-		return err
-	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-
-	var mu sync.Mutex
-	seen, last := map[string][]string{}, ""
-	consumer, err := runtime.New(subscription, func(_ context.Context, d *broker.Delivery) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if d.Key == "Berlin" && string(d.Body) == "2" && d.Attempt == 1 {
-			seen[d.Key] = append(seen[d.Key], "2(failed)")
-			return errors.New("signal failure at Alexanderplatz")
-		}
-		seen[d.Key], last = append(seen[d.Key], string(d.Body)), d.Key
-		return nil
-	}, runtime.Options{Ordering: runtime.OrderKey})
-	if err != nil {
-		return err
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- consumer.Run(ctx) }()
-	err = b.Drained(ctx, "trams")
-	stop()
-	err = errors.Join(err, <-ended)
-	for _, city := range []string{"Berlin", "Madrid"} {
-		fmt.Println(city, "", strings.Join(seen[city], " "))
-	}
-	fmt.Println("Madrid was done before Berlin:", last == "Berlin")
-	return err
 }

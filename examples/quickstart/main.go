@@ -18,42 +18,31 @@ import (
 )
 
 func main() {
-	if err := run(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-}
-
-func run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(context.Background())
 	b := memory.New(memory.Options{})
-	defer b.Close()
-	if err := b.Declare(memory.Queue{Name: "greetings"}); err != nil {
-		return err
-	}
+	check(b.Declare(memory.Queue{Name: "greetings"}))
 	for _, name := range []string{"Ada", "Edsger", "Grace"} {
-		if err := b.Publisher().Publish(ctx, "greetings", &broker.Message{Body: []byte(name)}); err != nil {
-			return err
-		}
+		check(b.Publisher().Publish(ctx, "greetings", &broker.Message{Body: []byte(name)}))
 	}
 	subscription, err := b.Subscribe("greetings", memory.SubscribeOptions{})
-	if err != nil {
-		return err
-	}
+	check(err)
 
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	greet := func(_ context.Context, d *broker.Delivery) error {
 		fmt.Printf("hello, %s\n", d.Body)
 		if string(d.Body) == "Grace" {
-			stop() // the last one; what runs is finished and acknowledged all the same
+			stop() // that was the last one; it is acknowledged all the same
 		}
 		return nil // acknowledges the message; an error would have it tried again
 	}
 	consumer, err := runtime.New(subscription, greet, runtime.Options{Concurrency: 1})
-	if err != nil {
-		return err
-	}
-	err = consumer.Run(ctx) // until ctx ends and everything is settled
+	check(err)
+	check(consumer.Run(ctx)) // until ctx ends, and then until everything is settled
 	fmt.Printf("%d received, %d acknowledged\n", consumer.Ledger().Received, consumer.Ledger().Acked)
-	return err
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/anyqueue/anyqueue/runtime"
 )
 
-// File is a configuration that was read and found valid. It is connected to
-// nothing yet.
+// File is a configuration that was read and found valid, by [Load] or [Parse]. It
+// is connected to nothing yet, and may be opened several times.
 type File struct {
 	// Name is the name given to [Load] or [Parse].
 	Name string

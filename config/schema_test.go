@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -152,17 +153,23 @@ func TestSchemaDescribesEveryKey(t *testing.T) {
 	}
 }
 
-// Rule: the sample beside the tests is a file that an editor and Load accept.
-func TestSampleFileIsValid(t *testing.T) {
-	const sample = "testdata/refunds.yaml"
-	b, err := os.ReadFile(sample)
+// Rule: the sample files of this module are files that an editor and Load accept.
+func TestSampleFilesAreValid(t *testing.T) {
+	schema := compile(t, drivers...)
+	samples, err := filepath.Glob("../examples/*/*.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := compile(t, drivers...)(string(b)); err != nil {
-		t.Error(err)
-	}
-	if _, err := Load(sample, drivers...); err != nil {
-		t.Error(err)
+	for _, sample := range append(samples, "testdata/refunds.yaml") {
+		b, err := os.ReadFile(sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema(string(b)); err != nil {
+			t.Errorf("%s: %v", sample, err)
+		}
+		if _, err := Load(sample, drivers...); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package failure_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/anyqueue/anyqueue/failure"
@@ -105,6 +106,7 @@ func TestAWSErrorCodesAreClassified(t *testing.T) {
 	}
 	wantClassified(t, []classified{
 		{"a text", awsError("order 7 not found"), "unclassified", "failure_test.awsError"},
+		{"too long", awsError(strings.Repeat("x", 65)), "unclassified", "failure_test.awsError"},
 		{"5xx of AWS", &statusError{503, awsError("Unheard")}, "dependency", "Unheard"},
 	})
 }

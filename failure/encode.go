@@ -118,7 +118,7 @@ func Decode(b []byte) (*Record, error) {
 // and decoding; the zero time if it is beyond what JSON can hold, the years 0 to
 // 9999.
 func instant(t time.Time) time.Time {
-	t = t.UTC().Round(0)
+	t = t.UTC()
 	if y := t.Year(); y < 0 || y > 9999 {
 		return time.Time{}
 	}

@@ -42,7 +42,7 @@ func Next(prev *Record, o Observation) *Record {
 	}
 	if prev != nil {
 		r.Count = max(prev.Count, 0)
-		r.Attempts = slices.Clone(prev.Attempts)
+		r.Attempts = slices.Clip(prev.Attempts) // appending to it copies it
 		if !prev.First.IsZero() {
 			r.First = prev.First
 		}

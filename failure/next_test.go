@@ -153,6 +153,45 @@ func TestRecordIsImmutable(t *testing.T) {
 	}
 }
 
+// Rule: nothing is written into the memory of a record that is used, not even
+// behind the end of its lists.
+func TestRecordUsedIsNotWrittenTo(t *testing.T) {
+	long := strings.Repeat("x", 5000)
+	prev := &failure.Record{
+		Chain:    []failure.Cause{{Type: long, Message: long}},
+		Attempts: append(make([]failure.Attempt, 0, 10), failure.Attempt{N: -1, Class: "x", Error: long}),
+	}
+	failure.Next(prev, failure.Observation{Err: errors.New("no"), At: noon})
+	if _, err := prev.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	if a := prev.Attempts[:2]; a[0].Error != long || a[0].N != -1 || a[1] != (failure.Attempt{}) || prev.Chain[0].Message != long {
+		t.Errorf("written to: %.200v", prev)
+	}
+}
+
+// Rule: an error that is deep is asked for the messages that are kept, not for
+// all of them.
+func TestOnlyMessagesThatAreKeptAreAskedFor(t *testing.T) {
+	asked := 0
+	err := error(&counting{&asked, nil})
+	for range 60 {
+		err = &counting{&asked, err}
+	}
+	r := failure.Next(nil, failure.Observation{Err: err, At: noon})
+	if len(r.Chain) != 16 || asked > 17 {
+		t.Errorf("asked %d times for %d links", asked, len(r.Chain))
+	}
+}
+
+type counting struct {
+	asked *int
+	err   error
+}
+
+func (c *counting) Error() string { *c.asked++; return "counting" }
+func (c *counting) Unwrap() error { return c.err }
+
 // Rule: of a long chain the outermost links and the innermost are kept.
 func TestLongChainKeepsItsEnds(t *testing.T) {
 	err := error(&declined{errors.New("innermost")})

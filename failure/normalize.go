@@ -222,7 +222,7 @@ func withoutID(w string) string {
 	switch {
 	case digits == 0 && !(isAllHex && len(w) >= 8):
 		return w // a word
-	case digits == len(w), runs > 2, len(w) >= 16, isAllHex && len(w) >= 6:
+	case digits == len(w), runs > 2, isAllHex && len(w) >= 6:
 		return anID
 	case strings.HasPrefix(w, "0x"):
 		return anID

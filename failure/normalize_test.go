@@ -72,6 +72,16 @@ func TestNormalizingTakesLinearTime(t *testing.T) {
 	}
 }
 
+// Rule: a quote that is not closed is looked for once, not from every quote.
+func TestUnclosedQuotesAreSearchedOnce(t *testing.T) {
+	text := strings.Repeat("'a ", 8<<20)
+	begin := time.Now()
+	normalize(text)
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("took %s", took)
+	}
+}
+
 func FuzzNormalize(f *testing.F) {
 	f.Add("read tcp 10.1.2.3:54321->[::1]:5432: \"i/o\" 'timeout' after 3s at 2024-01-02T15:04:05Z")
 	f.Add("4d2f6b1e-1c1a-5d5e-8a6f-0d6b6f6f6f6f http://a@b/c?d=e x@y.zz /a/b C:\\x 0xff [1 2, 3]")

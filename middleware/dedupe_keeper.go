@@ -73,7 +73,7 @@ func (g *dedupe) extendUntilDone(calls, attempt context.Context, c idempotency.C
 		default:
 			wait, failed = g.o.Lease/15, err
 		}
-		timer := time.NewTimer(min(time.Until(asked.Add(wait)), time.Until(until)))
+		timer := time.NewTimer(max(min(time.Until(asked.Add(wait)), time.Until(until)), time.Millisecond))
 		select {
 		case <-timer.C:
 		case <-attempt.Done():

@@ -39,17 +39,19 @@ func (f *flaky) fault() (before, after bool, delay time.Duration) {
 	case 1:
 		return false, true, 0
 	default:
-		return false, false, time.Duration(f.rng.IntN(4000)) * time.Millisecond
+		return false, false, time.Duration(1+f.rng.IntN(4000)) * time.Millisecond
 	}
 }
 
 // call makes a call with its fault.
 func (f *flaky) call(ctx context.Context, call func() error) error {
 	before, after, delay := f.fault()
-	select {
-	case <-time.After(delay):
-	case <-ctx.Done():
-		return ctx.Err()
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	if before {
 		return errStore
@@ -122,7 +124,7 @@ func (w *works) handle(ctx context.Context, d *broker.Delivery) error {
 	}
 	w.running[d.ID] = true
 	// Not at the same instant as a lost claim: who comes first would be open.
-	took, ending := time.Duration(w.rng.IntN(90))*time.Second+time.Nanosecond, w.rng.IntN(8)
+	took, ending := time.Duration(1+w.rng.IntN(90))*time.Second+time.Nanosecond, w.rng.IntN(8)
 	w.mu.Unlock()
 
 	var err error

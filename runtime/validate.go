@@ -64,11 +64,11 @@ func (o Options) Validate() error {
 	d := o.withDefaults()
 	f.within("Concurrency", d.Concurrency, 1, maxConcurrency, defaultConcurrency)
 	f.check(d.MaxInFlight >= d.Concurrency, "MaxInFlight", o.MaxInFlight,
-		fmt.Sprintf("must be at least Concurrency (%d); leave it 0 for %d", d.Concurrency, max(4*d.Concurrency, minMaxInFlight)))
-	f.check(d.MaxInFlightBytes >= 1, "MaxInFlightBytes", o.MaxInFlightBytes, "must be at least 1; leave it 0 for 64 MiB")
+		fmt.Sprintf("must be at least Concurrency (%d); leave it out for %d", d.Concurrency, max(4*d.Concurrency, minMaxInFlight)))
+	f.check(d.MaxInFlightBytes >= 1, "MaxInFlightBytes", o.MaxInFlightBytes, "must be at least 1; leave it out for 64 MiB")
 	f.check(d.Ordering == OrderNone || d.Ordering == OrderKey, "Ordering", o.Ordering, `must be "none" or "key"`)
-	f.check(o.Timeout >= 0, "Timeout", o.Timeout, "must not be negative; leave it 0 for no limit")
-	f.check(o.MaxLease >= 0, "MaxLease", o.MaxLease, "must not be negative; leave it 0 for 1h")
+	f.check(o.Timeout >= 0, "Timeout", o.Timeout, "must not be negative; leave it out for no limit")
+	f.check(o.MaxLease >= 0, "MaxLease", o.MaxLease, "must not be negative; leave it out for 1h")
 	if o.MaxLease > 0 {
 		f.check(o.Timeout < o.MaxLease, "MaxLease", o.MaxLease,
 			fmt.Sprintf("must exceed Timeout (%s), or a handler would lose its message while it still has time", o.Timeout))
@@ -77,8 +77,8 @@ func (o Options) Validate() error {
 	}
 	f.check(d.BatchSize >= 1 && d.BatchSize <= d.MaxInFlight, "BatchSize", o.BatchSize,
 		fmt.Sprintf("must be 1 to MaxInFlight (%d), or a batch could never be filled", d.MaxInFlight))
-	f.check(o.StopTimeout >= 0, "StopTimeout", o.StopTimeout, "must not be negative; leave it 0 for 5s")
-	f.check(o.StallAfter >= 0, "StallAfter", o.StallAfter, "must not be negative; leave it 0 for 1m")
+	f.check(o.StopTimeout >= 0, "StopTimeout", o.StopTimeout, "must not be negative; leave it out for 5s")
+	f.check(o.StallAfter >= 0, "StallAfter", o.StallAfter, "must not be negative; leave it out for 1m")
 	f.retry(o.Retry)
 	f.middleware(o.Middleware)
 	return f.err()
@@ -96,14 +96,14 @@ func (f *faults) check(ok bool, field string, value any, problem string) {
 }
 
 func (f *faults) within(field string, v, low, high, def int) {
-	f.check(v >= low && v <= high, field, v, fmt.Sprintf("must be %d to %d; leave it 0 for %d", low, high, def))
+	f.check(v >= low && v <= high, field, v, fmt.Sprintf("must be %d to %d; leave it out for %d", low, high, def))
 }
 
 func (f *faults) retry(p RetryPolicy) {
 	d := Options{Retry: p}.withDefaults().Retry
 	f.within("Retry.MaxAttempts", d.MaxAttempts, 1, maxAttempts, defaultAttempts)
-	f.check(p.MaxElapsed >= 0, "Retry.MaxElapsed", p.MaxElapsed, "must not be negative; leave it 0 for no limit")
-	f.check(p.MaxHold >= 0, "Retry.MaxHold", p.MaxHold, "must not be negative; leave it 0 to hold nothing that the broker can delay")
+	f.check(p.MaxElapsed >= 0, "Retry.MaxElapsed", p.MaxElapsed, "must not be negative; leave it out for no limit")
+	f.check(p.MaxHold >= 0, "Retry.MaxHold", p.MaxHold, "must not be negative; leave it out to hold nothing that the broker can delay")
 	f.backoff("Retry.Backoff", d.Backoff)
 	for _, c := range sortedClasses(p.Classes) {
 		cp, path := p.Classes[c], fmt.Sprintf("Retry.Classes[%s]", c)
@@ -120,9 +120,9 @@ func (f *faults) retry(p RetryPolicy) {
 }
 
 func (f *faults) backoff(path string, b Backoff) {
-	f.check(b.Initial > 0, path+".Initial", b.Initial, "must be positive; leave it 0 for the default")
+	f.check(b.Initial > 0, path+".Initial", b.Initial, "must be positive; leave it out for the default")
 	f.check(b.Max >= b.Initial, path+".Max", b.Max, fmt.Sprintf("must be at least Initial (%s)", b.Initial))
-	f.check(b.Factor >= 1, path+".Factor", b.Factor, "must be at least 1; leave it 0 for the default")
+	f.check(b.Factor >= 1, path+".Factor", b.Factor, "must be at least 1; leave it out for the default")
 	f.check(b.Jitter <= 1, path+".Jitter", b.Jitter, "must be at most 1 (full jitter); negative for none")
 }
 

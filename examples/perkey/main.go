@@ -1,6 +1,6 @@
-// Perkey shows order by key: messages of one key run one at a time and in their
-// order, different keys run in parallel, and one that fails holds back its own key
-// alone. The second message for Berlin fails at first. It prints
+// Perkey shows order by key: messages of one key run in their order, different
+// keys run in parallel, and one that fails (Berlin's second) holds back its own key
+// alone. It prints
 //
 //	Berlin: 1 2(failed) 2 3
 //	Madrid: 1 2 3
@@ -29,7 +29,6 @@ func main() {
 	}
 	subscription, err := b.Subscribe("trams", memory.SubscribeOptions{})
 	check(err)
-
 	var mu sync.Mutex // handlers of different keys run at the same time
 	seen, last, done := map[string]string{}, "", 0
 	handler := func(_ context.Context, d *broker.Delivery) error {
@@ -46,7 +45,7 @@ func main() {
 		return nil
 	}
 	options := runtime.Options{Ordering: runtime.OrderKey}
-	options.Retry.Backoff.Jitter = -1 // the next attempt after 200 ms, not after up to 200 ms
+	options.Retry.Backoff.Jitter = -1 // wait for 200 ms, not for up to 200 ms
 	consumer, err := runtime.New(subscription, handler, options)
 	check(err)
 	check(consumer.Run(ctx))

@@ -110,7 +110,7 @@ func (in *input) foresee(text []byte) (version int, order string, expect failure
 	if order != "" {
 		in.orders.add(order, l.OrderStatus == "cancelled", false)
 	}
-	if r.Requester == "loyalty" && r.PointsPer == 0 {
+	if r.Order != "" && r.Amount == price && r.Requester == "loyalty" && r.PointsPer == 0 {
 		return version, order, failure.ClassBug, errors.New("points_per is 0, and the handler panics")
 	}
 	if err := r.check(); err != nil {

@@ -60,6 +60,7 @@ var layers = []layer{
 	{folder: "cmd", program: true},
 	{folder: "examples", program: true},
 	{folder: "internal/archtest"},
+	{folder: "internal/docs", own: []string{"broker"}},
 }
 
 // listed is what the go command says of a package.

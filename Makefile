@@ -3,7 +3,7 @@
 # (part of `make test`) downloads and builds its pinned linter.
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint fmt cross bench soak fuzz cover servers
+.PHONY: help test lint fmt generate cross bench soak fuzz cover servers
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -16,6 +16,9 @@ lint: ## golangci-lint with .golangci.yml, pinned
 
 fmt: ## gofumpt and goimports, in place
 	@scripts/lint.sh fmt
+
+generate: ## the JSON Schema and the tables of metrics, from the code
+	@go test ./config ./telemetry -update
 
 cross: ## build and vet for linux, darwin and windows on amd64 and arm64
 	@scripts/cross.sh

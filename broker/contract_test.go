@@ -9,13 +9,16 @@ import (
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
 )
 
 // A batch error names its elements and reaches each of their causes.
 func TestBatchErrorsReachEveryCause(t *testing.T) {
 	err := error(&broker.SettleError{Failed: []broker.Failed{
-		{Index: 1, Err: fmt.Errorf("a: %w", broker.ErrLeaseLost)}, {Index: 4, Err: broker.ErrFull},
-		{Index: 5, Err: broker.ErrFull}, {Index: 6, Err: broker.ErrFull},
+		{Index: 1, Err: fmt.Errorf("a: %w", broker.ErrLeaseLost)},
+		{Index: 4, Err: broker.ErrFull},
+		{Index: 5, Err: broker.ErrFull},
+		{Index: 6, Err: broker.ErrFull},
 	}})
 	if !errors.Is(err, broker.ErrLeaseLost) || !errors.Is(err, broker.ErrFull) || errors.Is(err, broker.ErrClosed) {
 		t.Errorf("causes of %v", err)
@@ -63,5 +66,21 @@ func TestFieldErrorNamesFieldValueAndProblem(t *testing.T) {
 	err := &broker.FieldError{Field: "Retry.MaxAttempts", Value: -1, Problem: "must be 1 to 1000"}
 	if err.Error() != "Retry.MaxAttempts = -1: must be 1 to 1000" || !errors.Is(err, broker.ErrInvalid) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// The contract's errors have a class and a code of their own, through wrapping.
+func TestCategoriesAreClassifiedAndNamed(t *testing.T) {
+	for err, want := range map[error][2]string{
+		broker.ErrDisconnected: {"dependency", "disconnected"},
+		broker.ErrAccessDenied: {"dependency", "access_denied"},
+		broker.ErrFull:         {"resource", "full"},
+		broker.ErrTooLarge:     {"data", "too_large"},
+		broker.ErrLeaseLost:    {"unclassified", "lease_lost"},
+	} {
+		wrapped := fmt.Errorf("publish: %w", err)
+		if got := [2]string{string(failure.Classify(wrapped)), failure.ErrorType(wrapped)}; got != want || !errors.Is(wrapped, err) {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
 	}
 }

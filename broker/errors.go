@@ -1,34 +1,45 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/anyqueue/anyqueue/failure"
 )
 
 // Categories of errors, to be tested with errors.Is. Adapters wrap the client's
-// own error behind them, so that errors.As still reaches it.
+// own error behind them, so that errors.As still reaches it. Those that a handler
+// may meet when it publishes are classified (package failure): a broker that
+// cannot be reached is a dependency that failed, a full queue a resource.
 var (
 	// ErrLeaseLost: the delivery is no longer this consumer's. Nothing was done
 	// with it; somebody else has it or will have it.
-	ErrLeaseLost = errors.New("lease lost")
+	ErrLeaseLost error = &category{"lease lost", "lease_lost"}
 	// ErrClosed: the subscription or publisher was closed by its owner.
-	ErrClosed = errors.New("closed")
+	ErrClosed error = &category{"closed", "closed"}
 	// ErrDisconnected: the broker cannot be reached now.
-	ErrDisconnected = errors.New("disconnected")
+	ErrDisconnected = failure.Dependency(&category{"disconnected", "disconnected"})
 	// ErrNotFound: the queue, topic or dead-letter queue does not exist.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = failure.Dependency(&category{"not found", "not_found"})
 	// ErrAccessDenied: the credentials are wrong or lack a permission.
-	ErrAccessDenied = errors.New("access denied")
+	ErrAccessDenied = failure.Dependency(&category{"access denied", "access_denied"})
 	// ErrTooLarge: a message exceeds what the broker takes.
-	ErrTooLarge = errors.New("message too large")
+	ErrTooLarge = failure.Data(&category{"message too large", "too_large"})
 	// ErrFull: the queue or the dead-letter queue takes no more for now.
-	ErrFull = errors.New("queue full")
+	ErrFull = failure.Resource(&category{"queue full", "full"})
 	// ErrUnsupported: this broker cannot do that; see Capabilities.
-	ErrUnsupported = errors.New("unsupported")
+	ErrUnsupported error = &category{"unsupported", "unsupported"}
 	// ErrInvalid: an argument or a message is not acceptable as it is.
-	ErrInvalid = errors.New("invalid")
+	ErrInvalid error = &category{"invalid", "invalid"}
 )
+
+// category is one of the errors above. Its code is OpenTelemetry's error.type.
+type category struct{ text, code string }
+
+func (c *category) Error() string { return c.text }
+
+// ErrorType returns the code, for failure.ErrorType.
+func (c *category) ErrorType() string { return c.code }
 
 // Failed is one failed element of a batch.
 type Failed struct {
@@ -94,6 +105,9 @@ func (e *FieldError) Error() string {
 	}
 	return fmt.Sprintf("%s = %v: %s", e.Field, e.Value, e.Problem)
 }
+
+// ErrorType is that of ErrInvalid.
+func (e *FieldError) ErrorType() string { return "invalid" }
 
 // Is makes errors.Is(err, ErrInvalid) true.
 func (e *FieldError) Is(target error) bool { return target == ErrInvalid }

@@ -22,9 +22,9 @@ func (h Headers) Get(name string) string {
 
 // Lookup returns the value of the last header called name and whether there is one.
 func (h Headers) Lookup(name string) (string, bool) {
-	for i := len(h) - 1; i >= 0; i-- {
-		if h[i].Name == name {
-			return h[i].Value, true
+	for _, x := range slices.Backward(h) {
+		if x.Name == name {
+			return x.Value, true
 		}
 	}
 	return "", false

@@ -11,6 +11,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	// What the programs are made of, so that a cached result of these tests goes
+	// stale when it changes.
+	_ "github.com/anyqueue/anyqueue/config"
+	_ "github.com/anyqueue/anyqueue/memory"
+	_ "github.com/anyqueue/anyqueue/middleware"
 )
 
 // limit is what every program must end in by itself.
@@ -19,6 +25,7 @@ const limit = time.Minute
 // runProgram builds a program, runs it, and returns what it printed.
 func runProgram(t *testing.T, name string, args ...string) string {
 	t.Helper()
+	readFolder(t, name)
 	binary := filepath.Join(t.TempDir(), name+".exe") // the ending harms nobody, and Windows needs it
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", binary, "./"+name).CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -35,6 +42,24 @@ func runProgram(t *testing.T, name string, args ...string) string {
 		t.Errorf("%s wrote to standard error:\n%s", name, stderr.String())
 	}
 	return stdout.String()
+}
+
+// readFolder opens every file of a program, so that a cached result goes stale
+// when one changes: the test cache does not see what the go command reads.
+func readFolder(t *testing.T, name string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(name, "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %v, %d files", name, err, len(files))
+	}
+	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || info.IsDir() {
+			continue
+		}
+		if _, err := os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // promised is what a program's package comment says that it prints: the indented

@@ -199,7 +199,7 @@ func TestFingerprintOfAPanicCountsTheFunctionsThatPanicked(t *testing.T) {
 	for name, other := range map[string]error{
 		"another function": panicWith("boom", "example.com/shop.(*Refunds).Book", "example.com/shop.Handle", ours),
 		"another message":  panicWith("bang", "example.com/shop.(*Refunds).Pay", "example.com/shop.Handle", ours),
-		"another module":   panicWith("boom", "github.com/anyqueue/anyqueue-shop.Pay", "example.com/shop.Handle", ours),
+		"another module":   panicWith("boom", "example.com/shop.(*Refunds).Pay", "example.com/shop.Handle", "github.com/anyqueue/anyqueue-shop.Run", ours),
 		"no functions":     panicWith("boom"),
 	} {
 		if printOf(other) == want {

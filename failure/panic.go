@@ -57,34 +57,29 @@ func Recovered(v any) *PanicError {
 	return &PanicError{Value: v, Stack: []byte(cappedLines(string(fromPanic(buf)), maxStackBytes))}
 }
 
-// fromPanic drops the frames above the one that panicked: those of the recovery,
-// of the panic, and of the runtime that raised it. Where there are none, because
-// Recovered was called outside of a recovery, only Recovered's own is dropped.
+// fromPanic drops the frames above the one that panicked: those of the recovery
+// and of panic itself. (runtime.Stack leaves out the frames by which the runtime
+// raises its own panics.) Where nothing panicked, because Recovered was called
+// outside of a recovery, only Recovered's frame is dropped.
 func fromPanic(stack []byte) []byte {
 	header, frames, _ := bytes.Cut(stack, []byte("\n"))
-	var (
-		recovered = []byte(modulePath + "/failure.Recovered(")
-		rest      []byte // what follows the last frame to be dropped
-		panicking bool
-	)
+	recovered := []byte(modulePath + "/failure.Recovered(")
+	var kept []byte
 	for at := frames; len(at) > 0; {
 		frame, next := cutFrame(at)
-		switch {
-		case bytes.HasPrefix(frame, []byte("panic(")):
-			panicking, rest = true, next
-		case panicking && (bytes.HasPrefix(frame, []byte("runtime.")) || bytes.HasPrefix(frame, []byte("internal/runtime/"))):
-			rest = next
-		case panicking:
-			next = nil // the frame that panicked
-		case bytes.HasPrefix(frame, recovered):
-			rest = next
+		if bytes.HasPrefix(frame, recovered) {
+			kept = next
+		}
+		if bytes.HasPrefix(frame, []byte("panic(")) {
+			kept = next
+			break // an outer one was going on already when this one began
 		}
 		at = next
 	}
-	if len(rest) == 0 {
+	if len(kept) == 0 {
 		return stack
 	}
-	return slices.Concat(header, []byte("\n"), rest)
+	return slices.Concat(header, []byte("\n"), kept)
 }
 
 // cutFrame splits a printed stack after its first frame: the line of the

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -122,28 +121,6 @@ func TestStackBeginsWhereItPanicked(t *testing.T) {
 		if strings.Contains(string(p.Stack), "failure.Recovered(") {
 			t.Errorf("%s: the recovery is in the stack:\n%s", name, p.Stack)
 		}
-	}
-}
-
-// Rule: the runtime's frames are left out at the top and in the fingerprint as
-// well where GOTRACEBACK=system shows them.
-func TestStackAndFingerprintDoNotDependOnTheTraceback(t *testing.T) {
-	crash := func() *failure.PanicError { return recovered(func() { faulty(nil, 3) }) }
-	var stacks []*failure.PanicError
-	for _, level := range []string{"single", "system"} {
-		debug.SetTraceback(level)
-		stacks = append(stacks, crash())
-	}
-	debug.SetTraceback("single")
-	shown := string(stacks[1].Stack)
-	if !strings.Contains(shown, "runtime.goexit(") {
-		t.Fatalf("the runtime's frames are not shown:\n%s", shown)
-	}
-	if !strings.Contains(strings.Split(shown, "\n")[1], ".faulty(") {
-		t.Errorf("stack begins %.300s", shown)
-	}
-	if a, b := failure.Fingerprint("bug", stacks[0]), failure.Fingerprint("bug", stacks[1]); a != b {
-		t.Errorf("fingerprints %s and %s differ", a, b)
 	}
 }
 

@@ -15,14 +15,13 @@ func fields(err error) []string {
 	var out []string
 	var walk func(error)
 	walk = func(err error) {
-		var f *broker.FieldError
-		switch e := err.(type) { //nolint:errorlint // it walks the tree itself
+		switch e := err.(type) {
 		case interface{ Unwrap() []error }:
 			for _, err := range e.Unwrap() {
 				walk(err)
 			}
 		default:
-			if errors.As(err, &f) {
+			if f, ok := errors.AsType[*broker.FieldError](err); ok {
 				out = append(out, f.Field)
 			}
 		}

@@ -291,8 +291,7 @@ func (s *schedule) settle() string {
 }
 
 func wantSettled(what string, err error, want map[int]error) string {
-	var failed *broker.SettleError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*broker.SettleError](err); ok {
 		return wantFailed(what, err, failed.Failed, want)
 	}
 	return wantFailed(what, err, nil, want)

@@ -3,6 +3,7 @@ package memory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -183,7 +184,7 @@ func (e *limitError) Error() string {
 	if e.queue == "" {
 		return fmt.Sprintf("%v: the broker would hold %d, and its %s is %d; consume first, or raise it", e.is, e.would, e.limit, e.max)
 	}
-	if e.is == broker.ErrTooLarge {
+	if errors.Is(e.is, broker.ErrTooLarge) {
 		return fmt.Sprintf("%v: its %d bytes exceed %s of queue %q, %d", e.is, e.would, e.limit, e.queue, e.max)
 	}
 	return fmt.Sprintf("%v: queue %q would hold %d, and its %s is %d; consume first, or raise it", e.is, e.queue, e.would, e.limit, e.max)

@@ -56,8 +56,7 @@ func (c *Consumer) callBatch(ctx context.Context, batch []*broker.Delivery) (err
 		}()
 		return c.batchHandler(ctx, batch)
 	}()
-	var some *BatchError
-	if errors.As(err, &some) {
+	if some, ok := errors.AsType[*BatchError](err); ok {
 		for i, e := range some.Items {
 			if i >= 0 && i < len(errs) {
 				errs[i] = e
@@ -101,7 +100,7 @@ func meet(ctx context.Context, d *broker.Delivery) error {
 	if !ok {
 		return failure.Bug(errors.New("runtime: a middleware replaced the context of a batch's item; derive it from the one it was given"))
 	}
-	if !s.m.arrive(s, ctx, d) {
+	if !s.m.arrive(ctx, s, d) {
 		return failure.Bug(errors.New("runtime: a middleware called the handler of a batch's item twice; a batch runs once"))
 	}
 	<-s.m.ran // the batch handler ends when the item's context does, so no other wait is needed
@@ -110,7 +109,7 @@ func meet(ctx context.Context, d *broker.Delivery) error {
 
 // arrive notes that an item came (d is not nil) or left; false when it was noted
 // before.
-func (m *meeting) arrive(s *seat, ctx context.Context, d *broker.Delivery) bool {
+func (m *meeting) arrive(ctx context.Context, s *seat, d *broker.Delivery) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s.decided {
@@ -137,8 +136,8 @@ func (c *Consumer) callThroughChain(ctx context.Context, tasks []*task) (errs []
 		s.m = m
 		chains.Go(func() {
 			errs[i] = errGoexit // stands if the chain never returns
-			defer m.arrive(s, nil, nil)
-			errs[i] = c.call(context.WithValue(t.running, seatKey{}, s), t.d)
+			defer m.arrive(ctx, s, nil)
+			errs[i] = c.call(context.WithValue(t.running, seatKey{}, s), t.d) //nolint:contextcheck // each item has its own
 		})
 	}
 	<-m.full
@@ -161,7 +160,8 @@ func (c *Consumer) hold(ctx context.Context, m *meeting) (cause error) {
 			continue
 		}
 		batch, present = append(batch, s.d), append(present, s)
-		defer context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })()
+		stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) }) //nolint:contextcheck // likewise
+		defer stop()                                                              //nolint:gocritic // at the end of the batch, as many as it has items
 	}
 	if len(batch) == 0 {
 		return nil

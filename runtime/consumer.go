@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,8 +109,8 @@ func newConsumer(sub broker.Subscription, h Handler, bh BatchHandler, o Options,
 
 // chain wraps h, the first middleware outermost.
 func chain(h Handler, middleware []Middleware) Handler {
-	for i := len(middleware) - 1; i >= 0; i-- {
-		h = middleware[i].Wrap(h)
+	for _, m := range slices.Backward(middleware) {
+		h = m.Wrap(h)
 	}
 	return h
 }

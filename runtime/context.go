@@ -77,7 +77,7 @@ type realCtx struct {
 
 // finished stands in for the real context of one that ended unseen.
 var finished = func() *realCtx {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background()) //nolint:forbidigo // nobody's: it has ended
 	cancel()
 	return &realCtx{Context: ctx}
 }()

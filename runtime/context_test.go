@@ -106,7 +106,7 @@ func TestHandlersContextEndsWithTheHandler(t *testing.T) {
 			if !errors.Is(ctx.Err(), context.Canceled) || !errors.Is(context.Cause(ctx), context.Canceled) {
 				t.Errorf("Err %v, Cause %v", ctx.Err(), context.Cause(ctx))
 			}
-			if info, ok := runtime.InfoFrom(ctx); !ok || info.Attempt != 1 || info.Consumer != "memory" {
+			if info, ok := runtime.InfoFrom(ctx); !ok || info.Attempt != 1 || info.Consumer != "memory/jobs" {
 				t.Errorf("info %+v %v", info, ok)
 			}
 		}

@@ -74,8 +74,8 @@ func (c *Consumer) handBack(r *run) {
 		}
 	}
 	// What follows a failed item waits behind it again, in its order.
-	for i := len(r.tasks) - 1; i >= 0; i-- {
-		if t := r.tasks[i]; t.state == stateRunning {
+	for _, t := range slices.Backward(r.tasks) {
+		if t.state == stateRunning {
 			f.putBack(t)
 		}
 	}

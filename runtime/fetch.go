@@ -42,7 +42,7 @@ func (c *Consumer) fetch(ctx context.Context) error {
 			pause = firstReceivePause
 			c.health.received(nil, c.now())
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of ctx is why it failed, and no fault
 		case final(err):
 			c.health.received(err, c.now())
 			return err

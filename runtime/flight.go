@@ -117,8 +117,8 @@ func (f *flight) set(t *task, s state) {
 // inFlight is how many tasks are received and not settled. Lock held.
 func (f *flight) inFlight() int {
 	n := 0
-	for s := stateReady; s < stateDone; s++ {
-		n += f.states[s]
+	for _, count := range f.states[:stateDone] {
+		n += count
 	}
 	return n
 }

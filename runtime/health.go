@@ -51,11 +51,11 @@ func (h *health) receive(now time.Duration) {
 
 // disconnected returns why the broker gives nothing, and since when; nil when it
 // is there. mu held.
-func (h *health) disconnected(now time.Duration) (err error, since time.Duration) {
+func (h *health) disconnected(now time.Duration) (since time.Duration, err error) {
 	if h.receiveErr != nil && h.receiving > h.receiveSince && now-h.receiving >= receivingProof {
-		return nil, 0
+		return 0, nil
 	}
-	return h.receiveErr, h.receiveSince
+	return h.receiveSince, h.receiveErr
 }
 
 // received notes the result of a Receive. It returns whether this is the first
@@ -141,7 +141,7 @@ func (c *Consumer) troubles(s Stats, now time.Duration) []string {
 	f.mu.Unlock()
 
 	c.health.mu.Lock()
-	receiveErr, receiveSince := c.health.disconnected(now)
+	receiveSince, receiveErr := c.health.disconnected(now)
 	settleErr, settleSince := c.health.settleErr, c.health.settleSince
 	started, receivedAt := c.health.started, c.health.receivedAt
 	c.health.mu.Unlock()

@@ -65,7 +65,7 @@ func (c *Consumer) telemetryStatus() string {
 	}
 	now := c.now()
 	c.health.mu.Lock()
-	disconnected, _ := c.health.disconnected(now)
+	_, disconnected := c.health.disconnected(now)
 	c.health.mu.Unlock()
 	switch {
 	case disconnected != nil:

@@ -28,9 +28,10 @@ const (
 // Options configures a [Consumer]. The zero value is usable: every zero field
 // means its documented default.
 type Options struct {
-	// Name identifies the consumer in telemetry, logs, dead letters and Explain.
-	// Default: the name of the queue's broker ("memory"). Give each consumer of a
-	// process its own.
+	// Name identifies the consumer in telemetry, logs, dead letters and Explain, and
+	// separates its idempotency claims from those of others. Default: broker and
+	// queue ("memory/refunds"). It is to be the same in every process that runs the
+	// consumer, and different for each consumer of a process.
 	Name string
 
 	// Concurrency is how many handlers run at once. Default 10; 1 to 100,000. A

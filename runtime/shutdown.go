@@ -66,7 +66,7 @@ func (c *Consumer) awaitDrain(signal <-chan struct{}, timeout <-chan time.Time, 
 
 func (c *Consumer) awaitFetch(fetched <-chan error, timeout <-chan time.Time) bool {
 	select {
-	case <-fetched: // an error does not matter any more
+	case <-fetched: //nolint:errcheck // how it ended does not matter any more
 		return true
 	case <-timeout:
 		return false

@@ -35,12 +35,12 @@ func sums(t *testing.T, reader metric.Reader, name, attr string) map[string]floa
 			case metricdata.Sum[int64]:
 				for _, p := range data.DataPoints {
 					v, _ := p.Attributes.Value(attrKey(attr))
-					out[v.Emit()] += float64(p.Value)
+					out[v.String()] += float64(p.Value)
 				}
 			case metricdata.Histogram[float64]:
 				for _, p := range data.DataPoints {
 					v, _ := p.Attributes.Value(attrKey(attr))
-					out[v.Emit()] += float64(p.Count)
+					out[v.String()] += float64(p.Count)
 				}
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/failure"
@@ -29,7 +30,15 @@ var errEmptyBody = errors.New("the body is empty")
 // does not decode is a failure of class format: it is dead-lettered at once, and
 // h never sees it. Unknown fields are ignored, so that a publisher may add some.
 func JSON[T any](h func(ctx context.Context, v T, d *broker.Delivery) error) Handler {
-	return Typed(CodecFunc(json.Unmarshal), h)
+	return Typed(CodecFunc(unmarshalJSON), h)
+}
+
+func unmarshalJSON(data []byte, v any) error {
+	err := json.Unmarshal(data, v)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		wrong.Value, _, _ = strings.Cut(wrong.Value, " ") // "number 4111...": a body is not to be quoted
+	}
+	return err
 }
 
 // Typed is [JSON] with a codec of your choice.

@@ -186,6 +186,9 @@ func (o Options) resolve(b broker.Capabilities) (Options, error) {
 	}
 	if o.Name == "" {
 		o.Name = b.Broker
+		if b.Source != "" {
+			o.Name += "/" + b.Source
+		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(&warnUp{slog.Default().Handler()})

@@ -18,11 +18,11 @@ func faultyFields(err error) []string {
 	var fields []string
 	var walk func(error)
 	walk = func(err error) {
-		if f, ok := err.(*broker.FieldError); ok { //nolint:errorlint // it walks the tree itself
+		if f, ok := err.(*broker.FieldError); ok {
 			fields = append(fields, f.Field)
 			return
 		}
-		switch x := err.(type) { //nolint:errorlint // likewise
+		switch x := err.(type) {
 		case interface{ Unwrap() []error }:
 			for _, e := range x.Unwrap() {
 				walk(e)

@@ -22,6 +22,8 @@ step "lint" scripts/lint.sh run
 step "cross" scripts/cross.sh
 step "examples" scripts/examples.sh
 step "benchmarks, once each" in_modules once
+# Under the race detector the property tests try fewer schedules.
+step "tests at full size, without the race detector" go test ./runtime ./memory
 step "tests of the benchmark module" bash -c 'cd bench && go test ./...'
 
 printf '\n== tests %s\n' "${race:-(without the race detector)}"

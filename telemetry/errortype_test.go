@@ -37,7 +37,7 @@ func TestErrorTypeSaysWhatWentWrong(t *testing.T) {
 		{broker.ErrLeaseLost, "lease_lost"},
 		{fmt.Errorf("settle: %w", broker.ErrLeaseLost), "lease_lost"},
 		{failure.Resource(fmt.Errorf("publish: %w: %w", errors.New("y"), broker.ErrFull)), "full"},
-		{fmt.Errorf("publish: %w: %w", broker.ErrDisconnected, dial), "*net.OpError"},
+		{fmt.Errorf("publish: %w: %w", broker.ErrDisconnected, dial), "disconnected"},
 		{context.Canceled, "canceled"},
 		{&broker.SettleError{Failed: []broker.Failed{{Err: broker.ErrTooLarge}}}, "too_large"},
 		{&broker.PublishError{Failed: []broker.Failed{{Err: fmt.Errorf("q: %w", broker.ErrFull)}}}, "full"},

@@ -10,7 +10,6 @@ import (
 
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/failure"
-	"github.com/anyqueue/anyqueue/runtime"
 )
 
 // deadLetters is what was found in the dead-letter queue of this run.
@@ -108,6 +107,3 @@ func (d *deadLetters) add(m *broker.Delivery, groups map[string]*deadGroup) {
 	}
 	g.Count++
 }
-
-// settled is how many messages have left the queue, as far as a consumer knows.
-func settled(l runtime.Ledger, acked int) int { return acked + int(l.DeadLettered) }

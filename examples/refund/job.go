@@ -31,6 +31,7 @@ type job struct {
 var (
 	errInterrupted = errors.New("interrupted")
 	errTooLong     = errors.New("not done in time")
+	errNoConsumer  = errors.New("the consumer has ended")
 )
 
 // run is a job under way.
@@ -66,7 +67,7 @@ func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
 	defer cancel()
 	running, stop := context.WithCancel(limited)
 	defer stop()
-	consumed, watched := make(chan error, 1), make(chan struct{})
+	consumed, published, watched := make(chan error, 1), make(chan error, 1), make(chan struct{})
 	go func() {
 		defer stop() // without a consumer there is nothing to wait for
 		consumed <- r.consumer.Run(running)
@@ -77,7 +78,8 @@ func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
 			j.watch(running, r)
 		}
 	}()
-	stopped := r.publisher.run(running, j.source(desk{r.orders, r.accounts}))
+	go func() { published <- r.publisher.run(running, j.source(desk{r.orders, r.accounts})) }()
+	stopped := awaitPublished(running, published)
 	if stopped == nil {
 		stopped = r.await(running)
 	}
@@ -88,6 +90,8 @@ func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
 		stopped = errInterrupted
 	case limited.Err() != nil:
 		stopped = errTooLong
+	case running.Err() != nil:
+		stopped = errNoConsumer
 	}
 	stop()
 	consumerErr := <-consumed
@@ -142,42 +146,6 @@ func (r *run) openDeadLetters(ctx context.Context, file *config.File) (closeIt f
 	}
 	r.dead = w.Subscription()
 	return w.Close, nil
-}
-
-// backlog is how many messages are on their way.
-func (r *run) backlog() int {
-	copies, acked := r.accounts.totals()
-	return copies - settled(r.consumer.Ledger(), acked)
-}
-
-// Nothing moved for quiet: look whether all is done although the figures do not
-// add up, because the broker lost an answer to the consumer.
-const quiet = 3 * time.Second
-
-// await returns when every message was acknowledged or dead-lettered, by its ID.
-func (r *run) await(ctx context.Context) error {
-	last, since, looked := runtime.Ledger{}, time.Now(), false
-	for {
-		l := r.consumer.Ledger()
-		if l != last {
-			last, since, looked = l, time.Now(), false
-		}
-		copies, acked := r.accounts.totals()
-		due := settled(l, acked) >= copies || time.Since(since) > quiet
-		if due && !looked && l.InFlight == 0 {
-			dead, err := sweep(ctx, r.dead, r.accounts.knows, l.DeadLettered)
-			if err != nil {
-				return err
-			}
-			if len(r.accounts.unfinished(dead)) == 0 {
-				return nil
-			}
-			looked = true
-		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
-			return err
-		}
-	}
 }
 
 // conclude gathers what there is after the consumer has drained.

@@ -16,6 +16,7 @@ import (
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/config"
 	"github.com/anyqueue/anyqueue/failure"
+	"github.com/anyqueue/anyqueue/memory"
 	"github.com/anyqueue/anyqueue/middleware"
 	"github.com/anyqueue/anyqueue/runtime"
 )
@@ -229,4 +230,47 @@ func TestJobThatHangsIsEndedAndSaysWhatIsLeft(t *testing.T) {
 			t.Errorf("exit code %d", code)
 		}
 	})
+}
+
+// On a terminal one line is kept up to date, and is gone at the end.
+func TestProgressIsOneLineThatGoesAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var screen bytes.Buffer
+		j := newJob(t, 40, 1)
+		j.watch = showProgress(&screen)
+		do(t, t.Context(), j)
+		lines := strings.Split(screen.String(), "\r")
+		if len(lines) < 10 || strings.Contains(screen.String(), "\n") || strings.TrimSpace(lines[len(lines)-2]) != "" {
+			t.Errorf("the screen was %q", lines)
+		}
+		if !strings.Contains(screen.String(), "0.4 s  breaker open ") {
+			t.Errorf("it does not say that the breaker is open: %q", lines)
+		}
+		for _, line := range lines {
+			if len(line) > lineWidth {
+				t.Errorf("%q is wider than a terminal", line)
+			}
+		}
+	})
+}
+
+// A broker that goes away for good ends the job with an error, not with a report
+// of success, and does not leave it waiting.
+func TestBrokerThatGoesAwayEndsTheJob(t *testing.T) {
+	for _, after := range []time.Duration{0, 100 * time.Millisecond, 3 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			j := newJob(t, 800, 1)
+			j.watch = func(_ context.Context, r *run) {
+				time.Sleep(after)
+				r.worker.Subscription().(*memory.Subscription).Broker().Close()
+			}
+			o, err := j.run(t.Context(), "test")
+			if o == nil || o.stopped == nil || !errors.Is(errors.Join(err, o.stopped), broker.ErrClosed) {
+				t.Fatalf("after %s: run = %+v, %v", after, o, err)
+			}
+			if code := (console{err: io.Discard}).judge(err, o.stopped, o.verify()); code != exitFailed {
+				t.Errorf("after %s: exit code %d", after, code)
+			}
+		})
+	}
 }

@@ -68,6 +68,7 @@ func TestBadInputIsNamedAndEndsWithExitCode2(t *testing.T) {
 
 // With -json standard output is one JSON object that has the promised keys.
 func TestJSONIsOneObjectWithThePromisedKeys(t *testing.T) {
+	t.Parallel()
 	code, out, err := execute(t.Context(), nil, "-orders", "8", "-json")
 	if code != exitDone || err != "" {
 		t.Fatalf("exit code %d, standard error %q", code, err)
@@ -95,6 +96,7 @@ func TestJSONIsOneObjectWithThePromisedKeys(t *testing.T) {
 
 // The sample ends well, and each of its bad lines is reported with its number.
 func TestSampleIsDoneAndItsBadLinesAreNamed(t *testing.T) {
+	t.Parallel()
 	code, out, err := execute(t.Context(), nil, "-input", "sample.jsonl")
 	if code != exitDone || !strings.Contains(out, "verified: ") {
 		t.Errorf("exit code %d:\n%s", code, out)
@@ -134,6 +136,7 @@ func TestExplainSaysWhatTheConfigurationMeans(t *testing.T) {
 
 // A job that is interrupted says so in its summary and in its exit code.
 func TestInterruptedProgramSaysSo(t *testing.T) {
+	t.Parallel()
 	ctx, interrupt := context.WithCancel(t.Context())
 	lines, write := io.Pipe() // an input that never ends
 	go func() {

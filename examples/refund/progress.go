@@ -33,8 +33,8 @@ const lineWidth = 79
 func (r *run) line() string {
 	copies, acked := r.accounts.totals()
 	l := r.consumer.Ledger()
-	return fmt.Sprintf("%5.1f s  %d refunds  %d of %d messages  %d retried  %d dead  payments %s",
-		time.Since(r.start).Seconds(), r.payments.total(), settled(l, acked), copies, l.Retried, l.DeadLettered, r.breaker.State())
+	return fmt.Sprintf("%5.1f s  breaker %-9s  %d refunds  %d/%d messages  %d retried  %d dead",
+		time.Since(r.start).Seconds(), r.breaker.State(), r.payments.total(), settled(l, acked), copies, l.Retried, l.DeadLettered)
 }
 
 // isTerminal says whether somebody may be looking.

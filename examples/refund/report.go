@@ -145,7 +145,7 @@ func (r report) writeVerdict(b *strings.Builder) {
 	case len(r.Broken) > 0:
 		b.WriteString(strings.Join(r.Broken, "\n") + "\n")
 	case r.Stopped != "":
-		fmt.Fprintf(b, "%s: what was handled was handled right, and no order was refunded twice; what is left was not\n", r.Stopped)
+		fmt.Fprintf(b, "%s: the job is not complete; what it did is verified, and no order was refunded twice\n", r.Stopped)
 	default:
 		b.WriteString("verified: every order that can be refunded was refunded exactly once, and every message is accounted for\n")
 	}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/anyqueue/anyqueue/runtime"
+)
+
+// settled is how many messages have come to their end, as far as anybody here has
+// been told.
+func settled(l runtime.Ledger, acked int) int { return acked + int(l.DeadLettered) }
+
+// backlog is how many messages are on their way.
+func (r *run) backlog() int {
+	copies, acked := r.accounts.totals()
+	return copies - settled(r.consumer.Ledger(), acked)
+}
+
+// Nothing moved for quiet: look whether all is done although the figures do not
+// add up, because the broker lost an answer to the consumer.
+const quiet = 3 * time.Second
+
+// await returns when every message was acknowledged or dead-lettered, by its ID.
+func (r *run) await(ctx context.Context) error {
+	last, since, looked := runtime.Ledger{}, time.Now(), false
+	for {
+		l := r.consumer.Ledger()
+		if l != last {
+			last, since, looked = l, time.Now(), false
+		}
+		copies, acked := r.accounts.totals()
+		due := settled(l, acked) >= copies || time.Since(since) > quiet
+		if due && !looked && l.InFlight == 0 {
+			dead, err := sweep(ctx, r.dead, r.accounts.knows, l.DeadLettered)
+			if err != nil {
+				return err
+			}
+			if len(r.accounts.unfinished(dead)) == 0 {
+				return nil
+			}
+			looked = true
+		}
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitPublished returns when everything is published, or ctx has ended.
+// Publishing looks at ctx too, so that it ends soon, unless it waits for a
+// terminal: a read of standard input cannot be called off, and ends with the
+// program.
+func awaitPublished(ctx context.Context, published <-chan error) error {
+	select {
+	case err := <-published:
+		return err
+	case <-ctx.Done():
+	}
+	patience := time.NewTimer(time.Second)
+	defer patience.Stop()
+	select {
+	case err := <-published:
+		return err
+	case <-patience.C:
+		return context.Cause(ctx)
+	}
+}

@@ -29,7 +29,7 @@ type Subscription interface {
 	// by the adapter, at the latest in Close.
 	//
 	// An error that matches [ErrClosed], [ErrNotFound], [ErrAccessDenied] or
-	// [ErrUnsupported] is final. Every other error is temporary: the adapter
+	// [ErrUnsupported] is final ([FinalReceive]). Every other error is temporary: the adapter
 	// reconnects by itself, and the caller pauses and calls again. While the broker
 	// cannot be reached, Receive returns [ErrDisconnected] within 5 s instead of
 	// blocking, so that the caller can tell an idle queue from a lost broker.
@@ -45,8 +45,8 @@ type Subscription interface {
 	// A nil error means all succeeded. A [*SettleError] names those that failed,
 	// and all others succeeded; any other error means that all failed. One that
 	// matches [ErrLeaseLost] is final for that delivery: nothing was done, and it
-	// will be delivered again. [ErrUnsupported] and [ErrTooLarge] are final too:
-	// the same settlement will never succeed. Every other failure leaves the
+	// will be delivered again. [ErrUnsupported] and [ErrTooLarge] are final too
+	// ([FinalSettle]): the same settlement will never succeed. Every other failure leaves the
 	// message leased as it was and may be tried again.
 	Settle(ctx context.Context, settlements []Settlement) error
 

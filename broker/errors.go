@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,6 +41,18 @@ func (c *category) Error() string { return c.text }
 
 // ErrorType returns the code, for failure.ErrorType.
 func (c *category) ErrorType() string { return c.code }
+
+// FinalReceive says whether calling Receive again is of no use after err.
+func FinalReceive(err error) bool {
+	return errors.Is(err, ErrClosed) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrAccessDenied) || errors.Is(err, ErrUnsupported)
+}
+
+// FinalSettle says whether the same settlement will never succeed after err. One
+// that matches [ErrLeaseLost] is final because the delivery is gone, any other
+// although it is still leased.
+func FinalSettle(err error) bool {
+	return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrTooLarge)
+}
 
 // Failed is one failed element of a batch.
 type Failed struct {

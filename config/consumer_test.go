@@ -17,7 +17,7 @@ import (
 
 // codeOnly are the fields of runtime.Options that no file can set: what is made
 // by code.
-var codeOnly = []string{"Middleware", "Logger", "MeterProvider", "TracerProvider", "Propagator"}
+var codeOnly = []string{"Middleware", "Logger", "Telemetry"}
 
 // Rule: every option has a key in the consumer section or is one that only code
 // can set. Whoever adds an option to runtime meets this test.

@@ -16,7 +16,7 @@ import (
 // options for its consumer.
 type Worker struct {
 	// Options is what the consumer section says. Set what has no key in a file
-	// (Logger, MeterProvider, Middleware, ...) before making the consumer.
+	// (Logger, Telemetry, Middleware) before making the consumer.
 	Options runtime.Options
 
 	file     *File

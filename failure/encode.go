@@ -68,6 +68,20 @@ var reductions = []func(*Record){
 	func(r *Record) { r.Attempts = nil },
 }
 
+// Brief returns a copy of r that fits almost anywhere: without the stack, the
+// chain and the list of attempts. Class, fingerprint, count and times stay. A nil
+// r gives nil.
+func (r *Record) Brief() *Record {
+	if r == nil {
+		return nil
+	}
+	small := *r
+	for _, reduce := range reductions {
+		reduce(&small)
+	}
+	return &small
+}
+
 // ends returns the first and the last element of a list.
 func ends[T any](list []T) []T {
 	if len(list) <= 2 {

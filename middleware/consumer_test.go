@@ -231,7 +231,7 @@ func TestBatchHandlerSeesNoDuplicates(t *testing.T) {
 func TestWaitingForWorkInProgressSpendsNoAttempt(t *testing.T) {
 	inWorld(t, func(w *world) {
 		store := newStore(t)
-		other := idempotency.NewClaim("memory/refunds:m0", "")
+		other := idempotency.NewClaim("memory/jobs:m0", "")
 		if _, err := store.Claim(t.Context(), other, 2*time.Hour); err != nil {
 			t.Fatal(err)
 		}

@@ -141,15 +141,15 @@ func (c *Consumer) callThroughChain(ctx context.Context, tasks []*task) (errs []
 		})
 	}
 	<-m.full
-	cause = c.hold(ctx, m)
-	close(m.ran)
-	chains.Wait()
-	return errs, cause
+	// Deferred, so that the chains end also when the handler calls Goexit.
+	defer chains.Wait()
+	defer close(m.ran)
+	return errs, c.convene(ctx, m)
 }
 
-// hold calls the batch handler for those that came, until the first of their
+// convene calls the batch handler for those that came, until the first of their
 // contexts ends, and returns why it ended if it did.
-func (c *Consumer) hold(ctx context.Context, m *meeting) (cause error) {
+func (c *Consumer) convene(ctx context.Context, m *meeting) (cause error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var batch []*broker.Delivery
@@ -159,6 +159,7 @@ func (c *Consumer) hold(ctx context.Context, m *meeting) (cause error) {
 		if s.d == nil {
 			continue
 		}
+		s.err = errGoexit // stands if the handler never returns
 		batch, present = append(batch, s.d), append(present, s)
 		stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) }) //nolint:contextcheck // likewise
 		defer stop()                                                              //nolint:gocritic // at the end of the batch, as many as it has items

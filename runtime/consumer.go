@@ -43,10 +43,10 @@ type Consumer struct {
 	sessions sessions
 	workers  sync.WaitGroup
 	started  atomic.Bool
-	paused   atomic.Bool
 	phase    atomic.Int32
-	hurry    chan struct{} // closed to cut the drain short
-	hurried  sync.Once
+	hurry    context.Context // ended to cut the drain short
+	cutShort context.CancelFunc
+	pause    pause
 
 	waited, completed atomic.Int64 // when a duration was last sampled
 }
@@ -73,6 +73,13 @@ func NewBatch(sub broker.Subscription, h BatchHandler, o Options) (*Consumer, er
 }
 
 func newConsumer(sub broker.Subscription, h Handler, bh BatchHandler, o Options, fault error) (*Consumer, error) {
+	if bh == nil {
+		var f faults
+		const hint = "is for batch handlers; leave it out, or use NewBatch"
+		f.check(o.BatchSize == 0, "BatchSize", o.BatchSize, hint)
+		f.check(o.BatchWait == 0, "BatchWait", o.BatchWait, hint)
+		fault = errors.Join(fault, f.err())
+	}
 	invalid := errors.Join(fault, o.Validate())
 	if sub == nil {
 		return nil, errors.Join(invalid, &broker.FieldError{Field: "Subscription", Problem: "is nil; pass an adapter's subscription"})
@@ -82,10 +89,9 @@ func newConsumer(sub broker.Subscription, h Handler, bh BatchHandler, o Options,
 	if err := errors.Join(invalid, impossible); err != nil {
 		return nil, fmt.Errorf("runtime: consumer options: %w", err)
 	}
-	tel, err := telemetry.NewWorker(telemetry.Config{
-		Meter: o.MeterProvider, Tracer: o.TracerProvider, Propagator: o.Propagator,
-		System: capabilities.System, Destination: capabilities.Source, Consumer: resolved.Name,
-	})
+	about := resolved.Telemetry
+	about.System, about.Destination, about.Consumer = capabilities.System, capabilities.Source, resolved.Name
+	tel, err := telemetry.NewWorker(about)
 	if err != nil {
 		return nil, fmt.Errorf("runtime: telemetry: %w", err)
 	}
@@ -94,8 +100,8 @@ func newConsumer(sub broker.Subscription, h Handler, bh BatchHandler, o Options,
 		policy: newPolicy(resolved.Retry),
 		log:    resolved.Logger.With("consumer", resolved.Name),
 		tel:    tel,
-		hurry:  make(chan struct{}),
 	}
+	c.hurry, c.cutShort = context.WithCancel(context.Background()) //nolint:forbidigo,gosec // the consumer's own end, not a request's
 	if bh != nil && len(resolved.Middleware) > 0 {
 		h = meet // where the items of a batch come together
 	}
@@ -139,12 +145,13 @@ func (c *Consumer) newFlight() *flight {
 // Name returns the consumer's name.
 func (c *Consumer) Name() string { return c.opt.Name }
 
-// Pause stops receiving. What is in flight goes on.
-func (c *Consumer) Pause() { c.paused.Store(true) }
+// Pause stops receiving: a Receive that is under way is cancelled, and what it
+// brings all the same is given back. What is in flight goes on.
+func (c *Consumer) Pause() { c.pause.begin() }
 
 // Resume ends a Pause.
 func (c *Consumer) Resume() {
-	c.paused.Store(false)
+	c.pause.end()
 	notify(c.flight.wakeup.fetch)
 }
 
@@ -201,7 +208,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	fetching := true
 	select {
 	case <-ctx.Done():
-	case <-c.hurry:
+	case <-c.hurry.Done():
 	case fault = <-fetched:
 		fetching = false
 	}

@@ -35,7 +35,7 @@ func (c *Consumer) atReceipt(t *task, wall time.Time) {
 	if t.record != nil && t.d.Abandoned == 0 {
 		class = t.record.Class // the budget was spent on that
 	}
-	t.record = c.observe(t.record, t, class, err, t.attempt, wall, "")
+	t.record = c.recordFailure(t.record, t, class, err, t.attempt, wall, "")
 	t.verdict = verdict{action: broker.DeadLetter, attempt: t.attempt, class: class, record: t.record, err: err}
 }
 
@@ -50,8 +50,8 @@ func (c *Consumer) decide(t *task, r *run, err error) verdict {
 	a.mu.Unlock()
 	v := verdict{attempt: attempt, record: record, err: err}
 
-	var asked *Outcome
-	if errors.As(err, &asked) {
+	asked, _ := errors.AsType[*Outcome](err)
+	if asked != nil {
 		switch asked.Action {
 		case broker.Ack:
 			v.action, v.dropped = broker.Ack, true
@@ -59,6 +59,9 @@ func (c *Consumer) decide(t *task, r *run, err error) verdict {
 		case broker.Release:
 			return c.release(t, v, max(asked.After, minRelease))
 		case broker.Retry, broker.DeadLetter: // failures, below
+		}
+		if err == error(asked) {
+			err = asked.Err // what the record shall tell is the reason
 		}
 	}
 	cause := context.Cause(a)
@@ -75,17 +78,14 @@ func (c *Consumer) decide(t *task, r *run, err error) verdict {
 		err = fmt.Errorf("no result within %s: %w", t.timeSpent(now), err)
 	}
 	wall := c.flight.epoch.Add(now)
-	v.record = c.observe(record, t, v.class, err, attempt, wall, r.span.TraceID())
+	v.record = c.recordFailure(record, t, v.class, err, attempt, wall, r.span.TraceID())
 	return c.fail(t, v, asked, wall)
 }
 
 // fail decides between another attempt and the dead letters. v.attempt is the
 // attempt that failed.
 func (c *Consumer) fail(t *task, v verdict, asked *Outcome, wall time.Time) verdict {
-	since := v.record.First
-	if !c.cap.CarriesFailure && !t.d.PublishedAt.IsZero() {
-		since = t.d.PublishedAt
-	}
+	since := c.since(t, v.record)
 	wait, again := c.policy.next(v.class, v.attempt, since, wall)
 	if asked != nil {
 		// The handler knows better than the class what is to be done, but the
@@ -102,6 +102,14 @@ func (c *Consumer) fail(t *task, v verdict, asked *Outcome, wall time.Time) verd
 	v.hold = c.holdsRetry(t, wait)
 	v.after = c.within(wait, v.hold)
 	return v
+}
+
+// since is where MaxElapsed is measured from.
+func (c *Consumer) since(t *task, record *failure.Record) time.Time {
+	if !c.cap.CarriesFailure && !t.d.PublishedAt.IsZero() {
+		return t.d.PublishedAt
+	}
+	return record.First
 }
 
 // release decides where a message that was given back without a failure waits.
@@ -122,8 +130,7 @@ func (c *Consumer) within(wait time.Duration, hold bool) time.Duration {
 
 // mustHold says whether a delay cannot be left to the broker: it has none, or
 // later messages of the key would overtake.
-func (c *Consumer) mustHold(t *task) bool {
-	keyed := c.opt.Ordering == OrderKey && t.d.Key != ""
+func (c *Consumer) mustHold(keyed bool) bool {
 	return c.cap.MaxDelay == 0 || keyed && !(c.cap.KeyOrder && c.cap.DelayKeepsOrder)
 }
 
@@ -132,16 +139,27 @@ func (c *Consumer) holdsRetry(t *task, wait time.Duration) bool {
 	if !c.leaseCovers(t, wait) {
 		return false
 	}
-	if c.mustHold(t) {
+	keyed := c.keyed(t)
+	return c.mustHold(keyed) || c.wouldHold(keyed, t.held+wait) && c.flight.roomToHold()
+}
+
+// wouldHold says whether policy and broker want a retry held that makes its
+// delivery's holds total last so long. It is what Explain goes by.
+func (c *Consumer) wouldHold(keyed bool, total time.Duration) bool {
+	switch {
+	case c.mustHold(keyed):
 		return true
-	}
-	if !c.cap.CarriesAttempts {
+	case !c.cap.CarriesAttempts:
 		// The broker counts deliveries, not our attempts: a message is held to its
 		// end or never, or its budget would be counted in two places.
 		return c.holdsAll
+	default:
+		return total <= c.opt.Retry.MaxHold
 	}
-	return t.held+wait <= c.opt.Retry.MaxHold && c.flight.roomToHold()
 }
+
+// keyed says whether t has an order to keep.
+func (c *Consumer) keyed(t *task) bool { return c.opt.Ordering == OrderKey && t.d.Key != "" }
 
 // holdsRelease says whether a message that was given back waits here. It costs
 // no count of attempts if the process dies, so that it is held where there is
@@ -150,7 +168,7 @@ func (c *Consumer) holdsRelease(t *task, wait time.Duration) bool {
 	if !c.leaseCovers(t, wait) {
 		return false
 	}
-	if c.mustHold(t) || !c.cap.ReleaseIsFree {
+	if c.mustHold(c.keyed(t)) || !c.cap.ReleaseIsFree {
 		return true
 	}
 	return wait <= maxPark && c.flight.roomToHold()
@@ -169,8 +187,8 @@ func (f *flight) roomToHold() bool {
 	return f.states[stateHeld] < max(f.limit/2, 1)
 }
 
-// observe adds a failure to a record.
-func (c *Consumer) observe(
+// recordFailure adds a failure to a record.
+func (c *Consumer) recordFailure(
 	prev *failure.Record, t *task, class failure.Class, err error, attempt int, at time.Time, trace string,
 ) *failure.Record {
 	return failure.Next(prev, failure.Observation{

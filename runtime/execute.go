@@ -13,7 +13,7 @@ import (
 )
 
 // errGoexit is the failure of a handler that ended its goroutine.
-var errGoexit = errors.New("handler called runtime.Goexit")
+var errGoexit = failure.Bug(errors.New("handler called runtime.Goexit"))
 
 // work is a worker: it takes what is ready, runs it, hands it back, until the
 // consumer stops. One lock per message both hands back and takes.
@@ -27,7 +27,7 @@ func (c *Consumer) work(w *worker) {
 		// The handler called Goexit, which ends this goroutine and cannot be
 		// stopped. Its message takes the normal path of a failure, and another
 		// goroutine takes this worker's place.
-		c.conclude(&r, failure.Bug(errGoexit))
+		c.conclude(&r, errGoexit)
 		f.mu.Lock()
 		c.handBack(&r)
 		f.mu.Unlock()
@@ -92,17 +92,19 @@ func (c *Consumer) handBack(r *run) {
 // run runs the handler on r's tasks and decides what is to become of them.
 func (c *Consumer) run(r *run) {
 	r.ctx, r.cause, r.span = c.flight.base, nil, telemetry.Span{}
+	for _, t := range r.tasks {
+		if r.start >= t.leaseLimit {
+			c.conclude(r, errTooLate)
+			return
+		}
+		c.sampleWaits(t, r.start)
+	}
 	if c.batchHandler != nil {
 		c.runBatch(r)
 		return
 	}
 	t := r.tasks[0]
 	a := t.running
-	if late(a) {
-		c.conclude(r, errTooLate)
-		return
-	}
-	c.sampleWaits(a, t, r.start)
 	r.ctx, r.span = c.tel.Process(a, t.d)
 	c.conclude(r, c.call(r.ctx, t.d))
 }
@@ -145,11 +147,6 @@ func (c *Consumer) conclude(r *run, errs ...error) {
 // errTooLate releases what waited for a worker until its lease was about to end.
 var errTooLate = Release(0, "waited for a worker until its lease was about to end")
 
-// late says whether an attempt has no time left before it began.
-func late(a *attempt) bool {
-	return a.t.started >= a.t.leaseLimit
-}
-
 // call runs the handler. A panic becomes the attempt's failure.
 func (c *Consumer) call(ctx context.Context, d *broker.Delivery) (err error) {
 	defer func() {
@@ -162,7 +159,7 @@ func (c *Consumer) call(ctx context.Context, d *broker.Delivery) (err error) {
 
 // sampleWaits records how long the message waited: for a worker, and, when it is
 // run for the first time, since it was published.
-func (c *Consumer) sampleWaits(a *attempt, t *task, now time.Duration) {
+func (c *Consumer) sampleWaits(t *task, now time.Duration) {
 	if !c.sample(&c.waited, now) {
 		return
 	}
@@ -170,7 +167,7 @@ func (c *Consumer) sampleWaits(a *attempt, t *task, now time.Duration) {
 	if t.attempt == 1 && t.d.Abandoned == 0 {
 		age = c.age(t, now)
 	}
-	c.tel.Waits(a, now-t.received, age)
+	c.tel.Waits(t.running, now-t.received, age)
 }
 
 // sample says whether a duration is to be recorded: at most one in each

@@ -55,8 +55,8 @@ type ClassExplanation struct {
 	// Waits are the longest waits after each attempt but the last; jitter shortens
 	// them.
 	Waits []time.Duration `json:"waits_ns,omitempty"`
-	// Carrier is who keeps the message during a wait: "broker", "held", or "" when
-	// there is none.
+	// Carrier is who keeps the message during the waits: "broker", "held" (in the
+	// process), "held, then broker", or "" when there is none.
 	Carrier string `json:"carrier,omitempty"`
 }
 
@@ -83,7 +83,13 @@ func (c *Consumer) Explain() Explanation {
 	if c.opt.Timeout > 0 {
 		e.AttemptLimit = min(e.AttemptLimit, c.opt.Timeout)
 	}
-	if c.cap.CountsAbandoned && c.opt.MaxAbandoned >= 0 {
+	switch {
+	case !c.cap.CarriesAttempts && c.holdsAny():
+		// The n-th delivery starts with n attempts spent, whatever was held before.
+		e.MaxRuns = c.policy.maxAttempts * (c.policy.maxAttempts + 1) / 2
+	case !c.cap.CarriesAttempts: // every delivery spends one
+		e.MaxRuns = c.policy.maxAttempts
+	case c.cap.CountsAbandoned && c.opt.MaxAbandoned >= 0:
 		e.MaxRuns = c.policy.maxAttempts * (c.opt.MaxAbandoned + 1)
 	}
 	for _, class := range failure.Classes() {
@@ -102,20 +108,30 @@ func (c *Consumer) Explain() Explanation {
 	return e
 }
 
+// holdsAny says whether some retry is held.
+func (c *Consumer) holdsAny() bool {
+	return c.holdsAll || c.mustHold(c.opt.Ordering == OrderKey)
+}
+
 func (c *Consumer) explainClass(class failure.Class) ClassExplanation {
 	cp := c.policy.classes[class]
 	x := ClassExplanation{Class: class, Attempts: cp.MaxAttempts}
-	var sum time.Duration
+	var total time.Duration
+	held := 0
 	for n := 1; n < cp.MaxAttempts; n++ {
 		w := cp.Backoff.ceiling(n)
-		sum += w
-		x.Waits = append(x.Waits, w)
+		total += w
+		hold := c.wouldHold(c.opt.Ordering == OrderKey, total)
+		if hold {
+			held++
+		}
+		x.Waits = append(x.Waits, c.within(w, hold))
 	}
-	switch ordered := c.opt.Ordering == OrderKey && !(c.cap.KeyOrder && c.cap.DelayKeepsOrder); {
+	switch {
 	case len(x.Waits) == 0:
-	case c.cap.MaxDelay == 0, ordered, c.holdsAll && !c.cap.CarriesAttempts, c.cap.CarriesAttempts && sum <= c.opt.Retry.MaxHold:
+	case held == len(x.Waits):
 		x.Carrier = "held"
-	case c.cap.CarriesAttempts && x.Waits[0] <= c.opt.Retry.MaxHold:
+	case held > 0:
 		x.Carrier = "held, then broker"
 	default:
 		x.Carrier = "broker"

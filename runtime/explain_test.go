@@ -53,7 +53,7 @@ func TestExplainNotesWhatTheBrokerCannotDo(t *testing.T) {
 	}}
 	inWorld(t, q, func(w *world) {
 		e := explain(w, memory.SubscribeOptions{}, runtime.Options{Ordering: runtime.OrderKey})
-		if e.MaxRuns != 0 || e.AttemptLimit != 27*time.Second {
+		if e.MaxRuns != 15 || e.AttemptLimit != 27*time.Second {
 			t.Errorf("%+v", e)
 		}
 		notes := strings.Join(e.Notes, "\n")

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -26,13 +25,7 @@ func (c *Consumer) fetch(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
-		began := c.now()
-		c.health.receive(began)
-		deliveries, err := c.sub.Receive(ctx, credit)
-		c.tel.ReceiveCall(ctx, c.now()-began, err)
-		if len(deliveries) > 0 {
-			c.receive(deliveries)
-		}
+		err := c.receiveOnce(ctx, credit)
 		switch {
 		case err == nil:
 			if broken != nil { // the broker is back
@@ -43,12 +36,12 @@ func (c *Consumer) fetch(ctx context.Context) error {
 			c.health.received(nil, c.now())
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // the end of ctx is why it failed, and no fault
-		case final(err):
+		case broker.FinalReceive(err):
 			c.health.received(err, c.now())
 			return err
 		default:
 			if c.health.received(err, c.now()) {
-				c.log.Warn("receive failed; trying again", "error", err)
+				c.log.Warn("receive failed; trying again", "queue", c.cap.Source, "error", err)
 			}
 			broken = err
 			if !wait(ctx, pause) {
@@ -59,10 +52,26 @@ func (c *Consumer) fetch(ctx context.Context) error {
 	}
 }
 
-// final says whether receiving again is of no use.
-func final(err error) bool {
-	return errors.Is(err, broker.ErrClosed) || errors.Is(err, broker.ErrNotFound) ||
-		errors.Is(err, broker.ErrAccessDenied) || errors.Is(err, broker.ErrUnsupported)
+// receiveOnce makes one call and puts what it brings in flight. The end of a call
+// that was paused is no error.
+func (c *Consumer) receiveOnce(ctx context.Context, credit broker.Credit) error {
+	ctx, over, ok := c.pause.receiving(ctx)
+	if !ok {
+		return nil
+	}
+	defer over()
+	began := c.now()
+	c.health.receive(began)
+	deliveries, err := c.sub.Receive(ctx, credit)
+	paused := ctx.Err() != nil && c.pause.on()
+	if len(deliveries) > 0 {
+		c.receive(deliveries, paused)
+	}
+	if paused && !broker.FinalReceive(err) {
+		return nil
+	}
+	c.tel.ReceiveCall(ctx, c.now()-began, err)
+	return err
 }
 
 // awaitCredit blocks until something may be received; false when ctx ended.
@@ -71,7 +80,7 @@ func (c *Consumer) awaitCredit(ctx context.Context) (broker.Credit, bool) {
 		if ctx.Err() != nil {
 			return broker.Credit{}, false
 		}
-		if credit := c.flight.takeCredit(); credit.Messages > 0 && !c.paused.Load() {
+		if credit := c.flight.takeCredit(); credit.Messages > 0 && !c.pause.on() {
 			return credit, true
 		}
 		select {
@@ -116,8 +125,8 @@ func (f *flight) credit() broker.Credit {
 	return broker.Credit{Messages: n, Bytes: bytes}
 }
 
-// receive turns deliveries into tasks and puts them in flight.
-func (c *Consumer) receive(deliveries []broker.Delivery) {
+// receive turns deliveries into tasks and puts them in flight, or gives them back.
+func (c *Consumer) receive(deliveries []broker.Delivery, giveBack bool) {
 	now := c.now()
 	wall := time.Now()
 	tasks := make([]task, len(deliveries))
@@ -130,8 +139,9 @@ func (c *Consumer) receive(deliveries []broker.Delivery) {
 		c.leaseOf(t, now, wall)
 		c.atReceipt(t, wall)
 	}
-	c.flight.add(tasks, now)
-	c.sessions.watch(deliveries)
+	if c.flight.add(tasks, giveBack, now) {
+		c.sessions.watch(deliveries)
+	}
 }
 
 // wait pauses for d; false when ctx ended first.

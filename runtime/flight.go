@@ -49,8 +49,8 @@ type flight struct {
 
 	handlerTime time.Duration // moving average, for how far to buffer ahead; unknown at first
 	lastStart   time.Duration // when an attempt last began
-	lastReceive time.Duration
-	hungry      bool // fetch waits for credit
+	unsettled   int           // tasks of which a settlement has failed
+	hungry      bool          // fetch waits for credit
 	ledger      ledger
 }
 
@@ -123,12 +123,15 @@ func (f *flight) inFlight() int {
 	return n
 }
 
-// add takes in what was received. When the consumer is draining it is given back
-// at once.
-func (f *flight) add(tasks []task, now time.Duration) {
+// add takes in what was received; when it is not wanted any more it is given back
+// at once. It returns false when the consumer has stopped: a Receive that did not
+// return in time brings what nobody can settle any more.
+func (f *flight) add(tasks []task, giveBack bool, now time.Duration) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.lastReceive = now
+	if f.stopped {
+		return false
+	}
 	for i := range tasks {
 		t := &tasks[i]
 		f.states[t.state]++ // the zero state, ready
@@ -141,7 +144,7 @@ func (f *flight) add(tasks []task, now time.Duration) {
 		switch {
 		case t.verdict.action != 0: // decided at receipt: it is out of budget
 			f.settle(t)
-		case f.draining:
+		case giveBack || f.draining:
 			f.giveBack(t)
 		default:
 			f.enqueue(t, now)
@@ -151,6 +154,7 @@ func (f *flight) add(tasks []task, now time.Duration) {
 		notify(f.wakeup.lease) // the earliest of all is a new one
 	}
 	f.workers.wake(f)
+	return true
 }
 
 // enqueue makes t ready, or lets it wait behind its key. Lock held.
@@ -263,9 +267,9 @@ func (f *flight) finish(t *task, v verdict, now time.Duration) {
 	if t.state == stateDone {
 		return // shutdown gave up on it long ago
 	}
-	f.observe(now - t.started)
+	f.average(now - t.started)
 	t.running = nil
-	t.stuckAt = 0
+	t.ended = false
 	t.record = v.record
 	t.attempt = v.attempt
 	t.verdict = v
@@ -284,6 +288,7 @@ func (f *flight) finish(t *task, v verdict, now time.Duration) {
 		f.set(t, stateHeld)
 		if v.action == broker.Retry {
 			t.held += v.after
+			f.ledger.hold(v.class)
 		}
 		f.alarms.set(&t.alarm, now+v.after)
 		if f.alarms.first() == &t.alarm {
@@ -311,8 +316,8 @@ func (f *flight) handedBack() {
 	f.offerCredit()
 }
 
-// observe feeds the moving average of how long attempts take. Lock held.
-func (f *flight) observe(d time.Duration) {
+// average feeds the moving average of how long attempts take. Lock held.
+func (f *flight) average(d time.Duration) {
 	if f.handlerTime == unknown {
 		f.handlerTime = d
 		return
@@ -331,6 +336,9 @@ func (f *flight) done(t *task, now time.Duration) {
 	f.set(t, stateDone)
 	f.states[stateDone]-- // nobody counts those
 	f.all.remove(t)
+	if t.settles > 0 {
+		f.unsettled--
+	}
 	f.bytes -= t.size
 	if f.draining && f.all.first == nil {
 		notify(f.wakeup.empty)
@@ -366,9 +374,7 @@ func (f *flight) lose(t *task, cause error, reason string, now time.Duration) *a
 	f.leases.remove(&t.lease)
 	switch t.state {
 	case stateRunning:
-		if t.stuckAt == 0 {
-			t.stuckAt = now
-		}
+		t.ended = true
 		return t.running
 	case stateReady:
 		f.ready.remove(t)
@@ -422,6 +428,7 @@ type ledger struct {
 	dropped  int64
 	settled  [broker.Release + 1]int64
 	byClass  map[outcomeKey]int64
+	held     map[failure.Class]int64 // retries that were held, which are no settlements
 }
 
 type outcomeKey struct {

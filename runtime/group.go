@@ -57,7 +57,7 @@ func runUntil(ctx context.Context, cancel context.CancelFunc, signals <-chan os.
 				continue
 			}
 			for _, c := range consumers {
-				c.cutShort()
+				c.cutShort() // running handlers are cancelled now
 			}
 		}
 	})
@@ -66,6 +66,3 @@ func runUntil(ctx context.Context, cancel context.CancelFunc, signals <-chan os.
 	watcher.Wait()
 	return err
 }
-
-// cutShort ends the drain: running handlers are cancelled now.
-func (c *Consumer) cutShort() { c.hurried.Do(func() { close(c.hurry) }) }

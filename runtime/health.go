@@ -28,8 +28,6 @@ type health struct {
 	receiveSince time.Duration // of the first failure in a row
 	receivedAt   time.Duration // of the last success
 	receiving    time.Duration // when the Receive that is under way began
-	settleErr    error
-	settleSince  time.Duration
 }
 
 func (h *health) start(now time.Duration) {
@@ -75,22 +73,6 @@ func (h *health) received(err error, now time.Duration) bool {
 	return first
 }
 
-// settled notes the result of a Settle, of which some are to be tried again.
-func (h *health) settled(err error, again int, now time.Duration) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if again == 0 {
-		h.settleErr = nil
-		return false
-	}
-	first := h.settleErr == nil
-	h.settleErr = err
-	if first {
-		h.settleSince = now
-	}
-	return first
-}
-
 // Health reports on the consumer. It is unhealthy when, for Options.StallAfter:
 // the broker could not be reached; outcomes could not be settled (a full
 // dead-letter queue, for example); messages were ready and workers free, here or
@@ -113,7 +95,7 @@ func (c *Consumer) status() string {
 	case phaseStopped:
 		return "stopped"
 	}
-	if c.paused.Load() {
+	if c.pause.on() {
 		return "paused"
 	}
 	return "running"
@@ -138,24 +120,28 @@ func (c *Consumer) troubles(s Stats, now time.Duration) []string {
 	lastStart, readyAt := f.lastStart, f.readyAt
 	free := f.workers.limit - f.workers.running
 	room := f.limit - f.inFlight()
+	unsettled := f.unsettled
+	unsettledSince, refused, settleErr := f.unsettledNow()
 	f.mu.Unlock()
 
 	c.health.mu.Lock()
 	receiveSince, receiveErr := c.health.disconnected(now)
-	settleErr, settleSince := c.health.settleErr, c.health.settleSince
 	started, receivedAt := c.health.started, c.health.receivedAt
 	c.health.mu.Unlock()
 
 	if receiveErr != nil {
 		add(receiveSince, "the broker gives nothing (%v)", receiveErr)
 	}
+	if refused {
+		unsettledSince = now - limit // nothing will change by itself: say so at once
+	}
 	if settleErr != nil {
-		add(settleSince, "outcomes cannot be settled (%v), and their messages stay in flight", settleErr)
+		add(unsettledSince, "%d outcomes cannot be settled (%v), and their messages stay in flight", unsettled, settleErr)
 	}
 	if s.Ready > 0 && free > 0 {
 		add(max(lastStart, readyAt, started), "%d messages are ready and %d workers are free, and nothing has started", s.Ready, free)
 	}
-	running := c.phase.Load() == phaseRunning && !c.paused.Load()
+	running := c.phase.Load() == phaseRunning && !c.pause.on()
 	if since, ok := c.queue.waiting(); ok && running && free > 0 && room > 0 && receiveErr == nil {
 		add(max(since, receivedAt, started), "the broker has messages ready and %d workers are free, and nothing has arrived", free)
 	}

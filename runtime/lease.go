@@ -49,21 +49,29 @@ func (c *Consumer) keep(stop <-chan struct{}) {
 	f := c.flight
 	alarmClock(stop, f.wakeup.lease, func() time.Duration {
 		now := c.now()
-		var lost []*attempt
+		var lost, overdue []*attempt
 		f.mu.Lock()
 		for x := f.leases.first(); x != nil && x.at <= now; x = f.leases.first() {
-			if a := f.look(x.t, now); a != nil {
+			switch a := f.look(x.t, now); {
+			case a == nil:
+			case a.t.lost != nil:
 				lost = append(lost, a)
+			default:
+				overdue = append(overdue, a)
 			}
 		}
 		next := untilFirst(f.leases, now)
 		f.mu.Unlock()
 		c.leasesLost(lost)
+		for _, a := range overdue {
+			a.cancel(ErrTimeout)
+		}
 		return next
 	})
 }
 
-// look acts on a lease that is due. It returns an attempt to cancel. Lock held.
+// look acts on a lease that is due. It returns an attempt to cancel, because its
+// lease is lost or about to end. Lock held.
 func (f *flight) look(t *task, now time.Duration) *attempt {
 	margin := leaseMargin(t.leaseLen)
 	extendable := f.extends && t.leaseEnd < t.leaseCap
@@ -79,7 +87,11 @@ func (f *flight) look(t *task, now time.Duration) *attempt {
 		// Its end was foreseen: the attempt's deadline is now, and what has no
 		// worker goes back while it still can.
 		f.leases.set(&t.lease, t.leaseEnd)
-		f.giveBackInTime(t, now)
+		if t.state == stateRunning && now < t.leaseLimit {
+			t.ended = true
+			return t.running // the broker's cap came earlier than its capabilities say
+		}
+		f.giveBackInTime(t)
 	default:
 		return f.lose(t, fmt.Errorf("%w: it ran out", broker.ErrLeaseLost), lostExpired, now)
 	}
@@ -88,7 +100,7 @@ func (f *flight) look(t *task, now time.Duration) *attempt {
 
 // giveBackInTime releases t, if it has no worker, because its lease is about to
 // end. Lock held.
-func (f *flight) giveBackInTime(t *task, now time.Duration) {
+func (f *flight) giveBackInTime(t *task) {
 	switch t.state {
 	case stateReady:
 		f.ready.remove(t)
@@ -97,10 +109,7 @@ func (f *flight) giveBackInTime(t *task, now time.Duration) {
 		t.queue = nil
 	case stateHeld:
 		f.alarms.remove(&t.alarm)
-	case stateRunning:
-		t.stuckAt = now
-		return
-	case stateSettling, stateDone, stateCount:
+	case stateRunning, stateSettling, stateDone, stateCount:
 		return
 	}
 	f.giveBack(t)
@@ -112,6 +121,7 @@ func (f *flight) giveBackInTime(t *task, now time.Duration) {
 // about to end.
 func (c *Consumer) extend(ctx context.Context, stop <-chan struct{}) {
 	f := c.flight
+	failing := false // the last call did; the first of a row is logged
 	for {
 		select {
 		case <-stop:
@@ -130,7 +140,11 @@ func (c *Consumer) extend(ctx context.Context, stop <-chan struct{}) {
 			if len(batch) == 0 {
 				break
 			}
-			c.extendBatch(ctx, batch, by, patience, now)
+			bad, err := c.extendBatch(ctx, batch, by, patience, now)
+			if bad && !failing {
+				c.log.Warn("extending leases failed; it is tried again until they end", "queue", c.cap.Source, "error", err)
+			}
+			failing = bad
 		}
 	}
 }
@@ -162,37 +176,42 @@ func (f *flight) takeExtensions(lease time.Duration, most int, now time.Duration
 	return batch, by
 }
 
-// extendBatch makes one call, asked for at a time on the consumer's clock.
-func (c *Consumer) extendBatch(ctx context.Context, batch []*task, by, patience, asked time.Duration) {
+// extendBatch makes one call, asked for at a time on the consumer's clock. It says
+// whether a lease could not be extended that may be yet.
+func (c *Consumer) extendBatch(ctx context.Context, batch []*task, by, patience, asked time.Duration) (failed bool, err error) {
 	f := c.flight
 	ds := make([]*broker.Delivery, len(batch))
 	for i, t := range batch {
 		ds[i] = t.d
 	}
 	call, cancel := context.WithTimeout(ctx, max(patience, time.Millisecond))
-	err := c.sub.Extend(call, ds, by)
+	err = c.sub.Extend(call, ds, by)
 	cancel()
 
-	failed := elementErrors(err, len(batch))
+	errs := elementErrors(err, len(batch))
 	now := c.now()
 	var lost []*attempt
-	extended := 0
+	var extended, refused int
 	f.mu.Lock()
 	for i, t := range batch {
 		t.extending = false
 		if t.state == stateDone || t.lost != nil {
 			continue
 		}
-		switch e := failed.at(i); {
+		switch e := errs.at(i); {
 		case e == nil:
 			extended++
 			t.leaseEnd, t.leaseLen = max(t.leaseEnd, asked+by), by
+			f.leases.set(&t.lease, f.nextLook(t))
+		case errors.Is(e, broker.ErrUnsupported): // beyond its cap: it ends as it stands
+			t.leaseCap = t.leaseEnd
 			f.leases.set(&t.lease, f.nextLook(t))
 		case errors.Is(e, broker.ErrLeaseLost):
 			if a := f.lose(t, e, lostRefused, now); a != nil {
 				lost = append(lost, a)
 			}
 		default:
+			refused++
 			// Again after a pause, several times before the margin begins.
 			again := min(now+t.leaseLen/15, t.leaseEnd-leaseMargin(t.leaseLen))
 			f.leases.set(&t.lease, max(again, now+time.Millisecond))
@@ -201,10 +220,8 @@ func (c *Consumer) extendBatch(ctx context.Context, batch []*task, by, patience,
 	notify(f.wakeup.lease)
 	f.mu.Unlock()
 	c.tel.LeaseExtended(extended)
-	if extended < len(batch) {
-		c.log.Warn("extending leases failed", "failed", len(batch)-extended, "of", len(batch), "error", err)
-	}
 	c.leasesLost(lost)
+	return refused > 0, err
 }
 
 // leasesLost reports what lose has counted, and cancels the attempts whose lease

@@ -70,7 +70,7 @@ func (c *Consumer) telemetryStatus() string {
 	switch {
 	case disconnected != nil:
 		return telemetry.StatusDisconnected
-	case c.paused.Load():
+	case c.pause.on():
 		return telemetry.StatusPaused
 	default:
 		return telemetry.StatusRunning

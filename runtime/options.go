@@ -4,12 +4,9 @@ import (
 	"log/slog"
 	"time"
 
-	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
-
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/failure"
+	"github.com/anyqueue/anyqueue/telemetry"
 )
 
 // Ordering says what order handlers keep.
@@ -56,8 +53,8 @@ type Options struct {
 	// attempt is in any case ended before its lease is.
 	Timeout time.Duration
 	// MaxLease is the longest that a message is kept leased by extension, from its
-	// receipt. Default 1 h, or the broker's cap where that is lower. It must exceed
-	// Timeout. When it ends the attempt fails with class timeout: it bounds what a
+	// receipt. Default 1 h, or a margin below the broker's cap where that is lower. It
+	// must exceed Timeout. When it ends the attempt fails with class timeout: it bounds what a
 	// handler that hangs can hide.
 	MaxLease time.Duration
 
@@ -98,11 +95,10 @@ type Options struct {
 	// Logger gets what an operator must know. Default slog.Default() from level
 	// warn up. Bodies are never logged.
 	Logger *slog.Logger
-	// MeterProvider, TracerProvider and Propagator default to OpenTelemetry's
-	// global ones.
-	MeterProvider  metric.MeterProvider
-	TracerProvider trace.TracerProvider
-	Propagator     propagation.TextMapPropagator
+	// Telemetry says where spans and metrics go, OpenTelemetry's global providers by
+	// default, and how detailed they are. System, Destination and Consumer are filled
+	// in.
+	Telemetry telemetry.Config
 	// CodeVersion is written into dead letters. Default: the main module's version
 	// or VCS revision from the build information.
 	CodeVersion string

@@ -63,6 +63,7 @@ type trial struct {
 	batch   bool
 	faulty  bool // faults that lose leases are possible
 	fault   float64
+	latency int // of calls, in ms at the most
 
 	workers  []*trialWorker
 	messages map[string]*life
@@ -109,8 +110,10 @@ func newTrial(t *testing.T, seed uint64) *trial {
 		StopTimeout:  time.Minute,
 		MaxAbandoned: -1,
 		MaxLease:     time.Duration(30+rng.IntN(60)) * time.Second,
-		BatchWait:    time.Duration(rng.IntN(500)) * time.Millisecond,
 		Retry:        runtime.RetryPolicy{MaxAttempts: 1 + rng.IntN(5), Backoff: runtime.Backoff{Initial: 100 * time.Millisecond, Max: 10 * time.Second}},
+	}
+	if x.batch {
+		x.options.BatchWait = time.Duration(1+rng.IntN(500)) * time.Millisecond
 	}
 	x.options.MaxInFlight = x.options.Concurrency + rng.IntN(8)
 	x.options.MaxInFlightBytes = 100 + rng.IntN(2000)
@@ -120,6 +123,7 @@ func newTrial(t *testing.T, seed uint64) *trial {
 	if rng.IntN(3) == 0 {
 		x.options.Timeout = time.Duration(100+rng.IntN(1500)) * time.Millisecond
 	}
+	x.latency = rng.IntN(2) * rng.IntN(100)
 	if x.faulty = rng.IntN(3) > 0; x.faulty {
 		x.fault = rng.Float64() * 0.3
 	}
@@ -182,6 +186,14 @@ func (x *trial) run() {
 
 // inject makes every call fail with a probability, in all the ways there are.
 func (x *trial) inject(p float64) {
+	slow := func(h memory.Hook) memory.Hook {
+		return func(ctx context.Context, op memory.Op) memory.Fault {
+			if x.latency > 0 {
+				time.Sleep(time.Duration(1+x.intN(x.latency)) * time.Millisecond)
+			}
+			return h(ctx, op)
+		}
+	}
 	hook := func(faults ...memory.Fault) memory.Hook {
 		return func(context.Context, memory.Op) memory.Fault {
 			if p == 0 || !x.chance(p) {
@@ -198,9 +210,9 @@ func (x *trial) inject(p float64) {
 			x.delivered(op.Delivery)
 			return memory.Fault{}
 		},
-		ReceiveCall: hook(fail),
-		SettleCall:  hook(fail, late),
-		ExtendCall:  hook(fail, late),
+		ReceiveCall: slow(hook(fail)),
+		SettleCall:  slow(hook(fail, late)),
+		ExtendCall:  slow(hook(fail, late)),
 		Settle: func(ctx context.Context, op memory.Op) memory.Fault {
 			x.settled(op.Settlement)
 			return settle(ctx, op)

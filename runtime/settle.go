@@ -6,14 +6,20 @@ import (
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
 	"github.com/anyqueue/anyqueue/telemetry"
 )
 
 // The pause before a failed settlement is tried again. The message stays leased
 // meanwhile, which is what keeps it safe.
+//
+// A settlement that the broker will never carry out (a dead letter that is too
+// large with its record, say) is tried with what can be left out of it, and then
+// rarely: somebody has to change something, and health says so at once.
 const (
 	firstSettlePause = 100 * time.Millisecond
 	maxSettlePause   = 5 * time.Second
+	maxRefusedPause  = 5 * time.Minute
 )
 
 // settleLoop carries out verdicts until stop is closed. There is no fixed batch:
@@ -106,10 +112,11 @@ func (s *settler) settle(ctx context.Context) {
 	failed := elementErrors(err, len(s.tasks))
 	now := c.now()
 	c.tel.SettleCall(ctx, s.settlements[0].Action, now-began, err)
-	var again int
+	var news error
 	f.mu.Lock()
 	for i, t := range s.tasks {
 		switch e := failed.at(i); {
+		case t.state == stateDone: // shutdown gave up on it meanwhile
 		case e == nil:
 			f.ledger.settle(&t.verdict)
 			f.done(t, now)
@@ -119,25 +126,59 @@ func (s *settler) settle(ctx context.Context) {
 		case t.lost != nil:
 			f.doneLost(t, now)
 		default:
-			again++
-			t.settles++
-			pause := min(firstSettlePause<<min(t.settles-1, 10), maxSettlePause)
-			f.alarms.set(&t.alarm, now+pause)
+			if f.unsettled == 0 {
+				news = e // the first trouble after none
+			}
+			f.postpone(t, e, now)
 		}
 	}
 	f.offerCredit()
-	if again > 0 {
-		notify(f.wakeup.alarm)
-	}
 	f.mu.Unlock()
-	if c.health.settled(err, again, now) {
-		c.log.Warn("settling failed; the messages stay leased and it is tried again",
-			"failed", again, "of", len(s.tasks), "error", err)
+	if news != nil {
+		c.log.Warn("settling failed; what failed stays leased and is tried again",
+			"queue", c.cap.Source, "final", broker.FinalSettle(news), "error", news)
 	}
 	c.leasesLost(nil)
 	s.report(ctx, failed, now)
 	clear(s.settlements)
 	clear(s.tasks)
+}
+
+// postpone lets a task whose settlement failed wait before it is tried again.
+// Lock held.
+func (f *flight) postpone(t *task, err error, now time.Duration) {
+	if t.settles == 0 {
+		t.unsettledSince = now
+		f.unsettled++
+	}
+	t.settles++
+	t.settleErr = err
+	most := maxSettlePause
+	if broker.FinalSettle(err) {
+		most = maxRefusedPause
+		t.verdict.record = t.verdict.record.Brief()
+	}
+	f.alarms.set(&t.alarm, now+min(firstSettlePause<<min(t.settles-1, 20), most))
+	notify(f.wakeup.alarm)
+}
+
+// unsettledNow returns the error of the settlement that has failed for longest,
+// and since when; nil when there is none. refused says that some settlement will
+// never succeed. Lock held.
+func (f *flight) unsettledNow() (since time.Duration, refused bool, err error) {
+	if f.unsettled == 0 {
+		return 0, false, nil
+	}
+	for t := f.all.first; t != nil; t = t.after {
+		if t.settles == 0 {
+			continue
+		}
+		refused = refused || broker.FinalSettle(t.settleErr)
+		if err == nil || t.unsettledSince < since {
+			since, err = t.unsettledSince, t.settleErr
+		}
+	}
+	return since, refused, err
 }
 
 // patience bounds a call: it is of no use beyond the leases that it settles.
@@ -191,6 +232,14 @@ func (l *ledger) settle(v *verdict) {
 		}
 		l.byClass[outcomeKey{v.action, v.class}]++
 	}
+}
+
+// hold counts a retry that is held. Lock held.
+func (l *ledger) hold(class failure.Class) {
+	if l.held == nil {
+		l.held = map[failure.Class]int64{}
+	}
+	l.held[class]++
 }
 
 // elements are the errors of a batch call by index.

@@ -4,73 +4,73 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
 )
 
-// shutdown lands what is in flight. ctx is for calls of the adapter. While
-// fetching is true, a Receive is still under way and fetched will tell when it
-// has ended.
+// shutdown lands what is in flight. ctx is for calls of the adapter, and for the
+// deadlines of the phases. While fetching is true, a Receive is still under way
+// and fetched will tell when it has ended.
 func (c *Consumer) shutdown(ctx context.Context, fetched <-chan error, fetching bool) error {
 	f := c.flight
 	f.drain()
 
-	// Running handlers have until DrainTimeout.
-	patience := time.NewTimer(max(c.opt.DrainTimeout, 0))
-	defer patience.Stop()
-	idle := c.awaitDrain(f.wakeup.idle, patience.C, c.hurry, f.isIdle)
-
-	if !idle {
+	// Running handlers have until DrainTimeout, or until we are told to hurry.
+	drain, done := context.WithTimeout(ctx, max(c.opt.DrainTimeout, 0))
+	defer done()
+	defer context.AfterFunc(c.hurry, done)()
+	if !reached(drain, f.wakeup.idle, f.isIdle) {
 		c.cancelRunning()
-		patience.Reset(c.opt.StopTimeout)
-		c.awaitDrain(f.wakeup.idle, patience.C, nil, f.isIdle)
+		stop, done := context.WithTimeout(ctx, c.opt.StopTimeout)
+		defer done()
+		reached(stop, f.wakeup.idle, f.isIdle)
 	}
-	patience.Reset(c.opt.StopTimeout)
-	var unsettled error
-	if fetching && !c.awaitFetch(fetched, patience.C) {
-		unsettled = fmt.Errorf("runtime: consumer %q: a receive did not return within %s of its cancellation", c.opt.Name, c.opt.StopTimeout)
+
+	// What is left is waiting for the broker.
+	landing, done := context.WithTimeout(ctx, c.opt.StopTimeout)
+	defer done()
+	var faults []error
+	if fetching {
+		select {
+		case <-fetched: // how it ended does not matter any more
+		case <-landing.Done():
+			faults = append(faults, fmt.Errorf("a receive did not return within %s of its cancellation", c.opt.StopTimeout))
+		}
 	}
 	stuck := c.abandonStuck()
-	if !c.awaitDrain(f.wakeup.empty, patience.C, nil, f.isEmpty) {
+	if stuck != nil {
+		faults = append(faults, stuck)
+	}
+	if !reached(landing, f.wakeup.empty, f.isEmpty) {
 		n := c.abandonUnsettled()
-		unsettled = errors.Join(unsettled, fmt.Errorf(
-			"runtime: consumer %q: %d outcomes could not be settled within %s; those messages will be delivered again", c.opt.Name, n, c.opt.StopTimeout))
+		faults = append(faults, fmt.Errorf("%d outcomes could not be settled within %s; those messages will be delivered again", n, c.opt.StopTimeout))
 	}
 	f.stop()
 	if stuck == nil {
 		c.workers.Wait()
 	}
-	closing, cancel := context.WithTimeout(ctx, c.opt.StopTimeout)
-	defer cancel()
+	closing, done := context.WithTimeout(ctx, c.opt.StopTimeout)
+	defer done()
 	if err := c.sub.Close(closing); err != nil {
-		unsettled = errors.Join(unsettled, fmt.Errorf("runtime: consumer %q: close: %w", c.opt.Name, err))
+		faults = append(faults, fmt.Errorf("close: %w", err))
 	}
-	return errors.Join(stuck, unsettled)
+	for i, err := range faults {
+		faults[i] = fmt.Errorf("runtime: consumer %q: %w", c.opt.Name, err)
+	}
+	return errors.Join(faults...)
 }
 
-// awaitDrain waits for a condition that is signalled; false when the time or the
-// patience of whoever stops us is over.
-func (c *Consumer) awaitDrain(signal <-chan struct{}, timeout <-chan time.Time, hurry <-chan struct{}, reached func() bool) bool {
-	for !reached() {
+// reached waits until a condition that is signalled holds; false when ctx ended
+// first.
+func reached(ctx context.Context, signal <-chan struct{}, condition func() bool) bool {
+	for !condition() {
 		select {
 		case <-signal:
-		case <-timeout:
-			return reached()
-		case <-hurry:
-			return reached()
+		case <-ctx.Done():
+			return condition()
 		}
 	}
 	return true
-}
-
-func (c *Consumer) awaitFetch(fetched <-chan error, timeout <-chan time.Time) bool {
-	select {
-	case <-fetched: //nolint:errcheck // how it ended does not matter any more
-		return true
-	case <-timeout:
-		return false
-	}
 }
 
 func (f *flight) isIdle() bool {
@@ -96,15 +96,12 @@ func (f *flight) stop() {
 // cancelRunning cancels every running attempt with ErrShutdown.
 func (c *Consumer) cancelRunning() {
 	f := c.flight
-	now := c.now()
 	var running []*attempt
 	f.mu.Lock()
 	for t := f.all.first; t != nil; t = t.after {
 		if t.state == stateRunning {
 			running = append(running, t.running)
-			if t.stuckAt == 0 {
-				t.stuckAt = now
-			}
+			t.ended = true
 		}
 	}
 	f.mu.Unlock()
@@ -139,8 +136,8 @@ func (c *Consumer) abandonStuck() error {
 		c.log.Error("handler is stuck: it ignored its cancellation and is left behind",
 			"queue", t.d.Source, "message_id", t.d.ID, "attempt", t.d.Attempt, "running_for", t.timeSpent(now))
 	}
-	return fmt.Errorf("runtime: consumer %q: %w: %d ignored their cancellation, the first on message %s; pass ctx to everything that blocks",
-		c.opt.Name, ErrStuck, len(stuck), stuck[0].d.ID)
+	return fmt.Errorf("%w: %d ignored their cancellation, the first on message %s; pass ctx to everything that blocks",
+		ErrStuck, len(stuck), stuck[0].d.ID)
 }
 
 // abandonUnsettled gives up on outcomes that could not be settled in time.

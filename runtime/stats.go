@@ -51,7 +51,7 @@ type Stats struct {
 	Bytes int `json:"bytes"`
 	// Stuck is how many of Running were cancelled and have not returned.
 	Stuck int `json:"stuck"`
-	// Failures counts settled retries and dead letters by class.
+	// Failures counts retries and dead letters by class.
 	Failures map[failure.Class]FailureCount `json:"failures,omitempty"`
 	// HandlerTime is a moving average of how long an attempt takes; 0 before the
 	// first.
@@ -62,7 +62,9 @@ type Stats struct {
 
 // FailureCount counts the settlements of one class of failure.
 type FailureCount struct {
+	// Retried counts retries through the broker, Held those inside the process.
 	Retried      int64 `json:"retried"`
+	Held         int64 `json:"held"`
 	DeadLettered int64 `json:"dead_lettered"`
 }
 
@@ -123,6 +125,14 @@ func (c *Consumer) Stats() Stats {
 		}
 		s.Failures[k.class] = count
 	}
+	for class, n := range f.ledger.held {
+		if s.Failures == nil {
+			s.Failures = map[failure.Class]FailureCount{}
+		}
+		count := s.Failures[class]
+		count.Held = n
+		s.Failures[class] = count
+	}
 	return s
 }
 
@@ -132,7 +142,7 @@ func (f *flight) stuck() int {
 	n := 0
 	now := f.now()
 	for t := f.all.first; t != nil; t = t.after {
-		if t.state == stateRunning && (t.stuckAt > 0 || now > f.attemptEnd(t, t.started)) {
+		if t.state == stateRunning && (t.ended || now > f.attemptEnd(t, t.started)) {
 			n++
 		}
 	}

@@ -46,14 +46,22 @@ func (a *attempt) spend(err error) (time.Duration, bool) {
 	c := a.c
 	class := failure.Classify(err)
 	wall := time.Now()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	record := c.observe(a.record, a.t, class, err, a.number, wall, "")
-	pause, again := c.policy.next(class, a.number, record.First, wall)
-	if !again || pause > maxStepWait {
-		return 0, false
+	for {
+		a.mu.Lock()
+		number, prev := a.number, a.record
+		a.mu.Unlock()
+		// Outside of the lock: it calls the error's own methods.
+		record := c.recordFailure(prev, a.t, class, err, number, wall, "")
+		pause, again := c.policy.next(class, number, c.since(a.t, record), wall)
+		if !again || pause > maxStepWait {
+			return 0, false
+		}
+		a.mu.Lock()
+		if a.number == number {
+			a.number, a.record = number+1, record
+			a.mu.Unlock()
+			return pause, true
+		}
+		a.mu.Unlock() // another step was quicker: count this failure after its
 	}
-	a.number++
-	a.record = record
-	return pause, true
 }

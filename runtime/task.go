@@ -41,7 +41,7 @@ type task struct {
 
 	received time.Duration // on the consumer's clock, like all below
 	started  time.Duration // when the current attempt began
-	stuckAt  time.Duration // when its context was cancelled; 0: it was not
+	ended    bool          // its context was cancelled
 
 	first   attempt  // memory for the first attempt's context
 	running *attempt // the current one
@@ -59,8 +59,10 @@ type task struct {
 	extending  bool  // the extender has it
 	lost       error // why the lease was lost; nil while it lives
 
-	verdict verdict
-	settles int // failed tries to settle
+	verdict        verdict
+	settles        int // failed tries to settle
+	settleErr      error
+	unsettledSince time.Duration
 }
 
 // verdict is what is to become of a task after an attempt.

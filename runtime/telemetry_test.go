@@ -71,7 +71,9 @@ func TestTelemetryAgreesWithTheLedger(t *testing.T) {
 			}
 			return nil
 		}, runtime.Options{
-			Concurrency: 1, MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)), TracerProvider: tracer, Propagator: traceContext,
+			Concurrency: 1, Telemetry: telemetry.Config{
+				Meter: metric.NewMeterProvider(metric.WithReader(reader)), Tracer: tracer, Propagator: traceContext,
+			},
 			Retry: runtime.RetryPolicy{MaxAttempts: 3, Backoff: noJitter},
 		})
 		settleDown(time.Minute)

@@ -11,17 +11,9 @@ import (
 	"github.com/anyqueue/anyqueue/failure"
 )
 
-// Codec decodes bodies. Implementations are safe for concurrent use.
-type Codec interface {
-	// Unmarshal decodes data into v, a pointer.
-	Unmarshal(data []byte, v any) error
-}
-
-// CodecFunc makes a Codec of a function such as json.Unmarshal.
-type CodecFunc func(data []byte, v any) error
-
-// Unmarshal calls f.
-func (f CodecFunc) Unmarshal(data []byte, v any) error { return f(data, v) }
+// Codec decodes data into v, a pointer: json.Unmarshal is one. It is safe for
+// concurrent use.
+type Codec func(data []byte, v any) error
 
 // errEmptyBody is the failure of a message without a body where one is needed.
 var errEmptyBody = errors.New("the body is empty")
@@ -30,7 +22,7 @@ var errEmptyBody = errors.New("the body is empty")
 // does not decode is a failure of class format: it is dead-lettered at once, and
 // h never sees it. Unknown fields are ignored, so that a publisher may add some.
 func JSON[T any](h func(ctx context.Context, v T, d *broker.Delivery) error) Handler {
-	return Typed(CodecFunc(unmarshalJSON), h)
+	return Typed(unmarshalJSON, h)
 }
 
 func unmarshalJSON(data []byte, v any) error {
@@ -51,7 +43,7 @@ func Typed[T any](codec Codec, h func(ctx context.Context, v T, d *broker.Delive
 		if len(d.Body) == 0 {
 			return failure.Format(fmt.Errorf("decode %T: %w", v, errEmptyBody))
 		}
-		if err := codec.Unmarshal(d.Body, &v); err != nil {
+		if err := codec(d.Body, &v); err != nil {
 			return failure.Format(fmt.Errorf("decode %T: %w", v, err))
 		}
 		return h(ctx, v, d)

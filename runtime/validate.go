@@ -165,18 +165,19 @@ func (o Options) resolve(b broker.Capabilities) (Options, error) {
 		f.check(o.Timeout <= limit, "Timeout", o.Timeout, fmt.Sprintf(
 			"%s cannot extend its lease of %s, so an attempt has %s at the most; shorten Timeout or lengthen the lease", b.Broker, b.Lease, limit))
 	}
-	longest := o.MaxLease
+	given := o.MaxLease
+	or(&o.MaxLease, defaultMaxLease)
 	if b.MaxLease > 0 {
-		f.check(o.MaxLease <= b.MaxLease, "MaxLease", o.MaxLease, fmt.Sprintf(
-			"%s ends every lease after %s; use at most that", b.Broker, b.MaxLease))
-		if longest == 0 {
-			longest = min(defaultMaxLease, b.MaxLease)
-		}
+		// The broker's clock started when it handed the message out, ours when it
+		// arrived: the last extension must not ask for more than is left there.
+		usable := b.MaxLease - leaseMargin(b.MaxLease)
+		f.check(given <= usable, "MaxLease", given, fmt.Sprintf(
+			"%s ends every lease after %s; use at most %s", b.Broker, b.MaxLease, usable))
+		f.check(o.Timeout < usable || o.Timeout >= o.MaxLease, "Timeout", o.Timeout, fmt.Sprintf(
+			"must be below %s, because %s ends every lease after %s", usable, b.Broker, b.MaxLease))
+		o.MaxLease = min(o.MaxLease, usable)
 	}
-	or(&longest, defaultMaxLease)
-	o.MaxLease = longest
-	f.check(o.Timeout < o.MaxLease, "Timeout", o.Timeout, fmt.Sprintf("must be below MaxLease (%s)", o.MaxLease))
-	f.check(o.Retry.MaxHold+o.Timeout < o.MaxLease, "Retry.MaxHold", o.Retry.MaxHold, fmt.Sprintf(
+	f.check(o.Retry.MaxHold <= 0 || o.Retry.MaxHold+o.Timeout < o.MaxLease, "Retry.MaxHold", o.Retry.MaxHold, fmt.Sprintf(
 		"with Timeout (%s) it reaches MaxLease (%s): a held message would lose its lease; shorten it", o.Timeout, o.MaxLease))
 	if b.DeliveryLimit > 0 {
 		need := o.Retry.MaxAttempts + max(o.MaxAbandoned, 0)

@@ -53,7 +53,7 @@ func (g *generated) batches() iter.Seq2[[]*broker.Message, error] {
 			if f == panics && uint64(i/block) != unlucky {
 				f = faults
 			}
-			batch = g.order(batch, fmt.Sprintf("order-%06d", i), f, rng)
+			batch = g.order(batch, fmt.Sprintf("S-%06d", i), f, rng)
 			if (i+1)%batchOrders != 0 && i+1 != g.count {
 				continue
 			}

@@ -31,7 +31,7 @@ func TestWrongFigureIsNamed(t *testing.T) {
 			o.accounts.entries[i].acked--
 		}, "every message is acknowledged or dead-lettered"},
 		"a refund of which nobody was told": {func(o *outcome) { o.payments.payouts++ }, "one requester is told of each refund"},
-		"money for an order that is none":   {func(o *outcome) { o.payments.paid["order-x"] = price }, "an order that cannot be refunded is not"},
+		"money for an order that is none":   {func(o *outcome) { o.payments.paid["S-x"] = price }, "an order that cannot be refunded is not"},
 		"a dead letter of another class": {func(o *outcome) {
 			for id, d := range o.dead.byID {
 				d.class = failure.ClassCrash

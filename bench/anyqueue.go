@@ -15,6 +15,7 @@ import (
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/memory"
 	"github.com/anyqueue/anyqueue/runtime"
+	"github.com/anyqueue/anyqueue/telemetry"
 )
 
 const queue = "bench"
@@ -85,9 +86,9 @@ func startConsumer(v variant, watch func(broker.Subscription) broker.Subscriptio
 
 func (v variant) options(c Case) runtime.Options {
 	o := runtime.Options{
-		Concurrency:   c.Concurrency,
-		Logger:        slog.New(slog.DiscardHandler),
-		MeterProvider: metricnoop.NewMeterProvider(),
+		Concurrency: c.Concurrency,
+		Logger:      slog.New(slog.DiscardHandler),
+		Telemetry:   telemetry.Config{Meter: metricnoop.NewMeterProvider()},
 	}
 	if c.Keyed {
 		o.Ordering = runtime.OrderKey
@@ -96,10 +97,10 @@ func (v variant) options(c Case) runtime.Options {
 		o.Timeout = attemptTimeout
 	}
 	if v.metrics {
-		o.MeterProvider = meter()
+		o.Telemetry.Meter = meter()
 	}
 	if v.tracing {
-		o.TracerProvider = tracer()
+		o.Telemetry.Tracer = tracer()
 	}
 	return o
 }

@@ -33,6 +33,10 @@ type Endpoint struct {
 	Queue string
 	// DeadLetter is the name of the dead-letter queue, "" if there is none.
 	DeadLetter string
+	// OpenDeadLetters opens the dead-letter queue, to read what failed and why; each
+	// call returns a subscription of its own, to be closed by the caller. Nil where
+	// there is no dead-letter queue.
+	OpenDeadLetters func(ctx context.Context) (Subscription, error)
 }
 
 // Driver opens a broker from settings in a configuration file. Adapters export

@@ -118,6 +118,15 @@ func (w *Worker) Queue() string { return w.endpoint.Queue }
 // DeadLetter is the name of the dead-letter queue, "" if there is none.
 func (w *Worker) DeadLetter() string { return w.endpoint.DeadLetter }
 
+// OpenDeadLetters opens the dead-letter queue, to read what failed and why; close
+// what it returns. It fails with [broker.ErrUnsupported] where there is none.
+func (w *Worker) OpenDeadLetters(ctx context.Context) (broker.Subscription, error) {
+	if w.endpoint.OpenDeadLetters == nil {
+		return nil, fmt.Errorf("config: %s: queue %q has no dead-letter queue: %w", w.file.Name, w.file.Queue, broker.ErrUnsupported)
+	}
+	return w.endpoint.OpenDeadLetters(ctx)
+}
+
 // Subscription is the adapter's own, for what only this broker can do, such as
 // [github.com/anyqueue/anyqueue/memory.Subscription.Broker]. It belongs to the
 // consumer: do not receive from it or close it.

@@ -3,7 +3,6 @@ package memory
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -16,7 +15,7 @@ type Settings struct {
 	Lease           time.Duration `yaml:"lease" default:"30s" negative:"no deadline; needs session_leases" doc:"How long a delivery is leased before the message becomes visible again."`
 	MaxLease        time.Duration `yaml:"max_lease" doc:"The longest that a delivery can be held, extensions included. 0: no limit."`
 	DeadLetter      string        `yaml:"dead_letter" doc:"Name of the dead-letter queue. Default: the queue's name with .dlq appended."`
-	DeliveryLimit   int           `yaml:"delivery_limit" min:"0" doc:"How often a message is delivered at most before the broker dead-letters it as a crash; above retry.max_attempts. 0: no limit."`
+	DeliveryLimit   int           `yaml:"delivery_limit" min:"0" doc:"How often a message is delivered at most before the broker dead-letters it as a crash; above retry.max_attempts and max_abandoned together. 0: no limit."`
 	MaxMessages     int           `yaml:"max_messages" min:"0" doc:"The most messages that the queue holds. 0: no limit."`
 	MaxMessageBytes int           `yaml:"max_message_bytes" default:"16MiB" negative:"no limit" doc:"The largest message."`
 	MaxDelay        time.Duration `yaml:"max_delay" default:"365d" doc:"The longest delay of a retry through the broker."`
@@ -56,15 +55,9 @@ func (s *Settings) subscribe() SubscribeOptions {
 // a program that needs the [Broker] finds it with [Subscription.Broker].
 var Driver = broker.NewDriver("memory", func() *Settings { return &Settings{} }, open)
 
-func open(ctx context.Context, s *Settings, queue string, intent broker.Intent) (*broker.Endpoint, error) {
+func open(ctx context.Context, s *Settings, queue string, _ broker.Intent) (*broker.Endpoint, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
-	}
-	if limit := s.DeliveryLimit; limit > 0 && limit <= intent.MaxAttempts {
-		return nil, fmt.Errorf("memory: open %q: %w", queue, &broker.FieldError{
-			Field: "DeliveryLimit", Value: limit,
-			Problem: fmt.Sprintf("must be above the retry budget of %d attempts, or the broker gives up before the consumer does", intent.MaxAttempts),
-		})
 	}
 	b := New(Options{MaxBytes: s.MaxBytes})
 	q := s.queue(queue)
@@ -75,10 +68,14 @@ func open(ctx context.Context, s *Settings, queue string, intent broker.Intent) 
 	if err != nil {
 		return nil, err
 	}
+	dead := q.withDefaults().DeadLetter
 	return &broker.Endpoint{
 		Subscription: sub,
 		Publisher:    b.Publisher(),
 		Queue:        queue,
-		DeadLetter:   q.withDefaults().DeadLetter,
+		DeadLetter:   dead,
+		OpenDeadLetters: func(context.Context) (broker.Subscription, error) {
+			return b.Subscribe(dead, SubscribeOptions{})
+		},
 	}, nil
 }

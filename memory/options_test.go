@@ -3,7 +3,6 @@ package memory
 import (
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -96,8 +95,7 @@ func TestDriverOpensAQueue(t *testing.T) {
 	}
 }
 
-// The driver refuses settings that cannot work, and a limit that would give up
-// before the consumer does.
+// The driver refuses settings that cannot work.
 func TestDriverRefusesWhatCannotWork(t *testing.T) {
 	bad := &Settings{Lease: -1, MaxMessages: -1}
 	if got, want := fields(bad.Validate()), []string{"MaxMessages", "SessionLeases"}; !slices.Equal(got, want) {
@@ -105,9 +103,5 @@ func TestDriverRefusesWhatCannotWork(t *testing.T) {
 	}
 	if _, err := Driver.Open(t.Context(), bad, "q", broker.Intent{}); !errors.Is(err, broker.ErrInvalid) {
 		t.Errorf("error is %v, want ErrInvalid", err)
-	}
-	_, err := Driver.Open(t.Context(), &Settings{DeliveryLimit: 5}, "q", broker.Intent{MaxAttempts: 5})
-	if !errors.Is(err, broker.ErrInvalid) || !strings.Contains(err.Error(), "DeliveryLimit") {
-		t.Errorf("error is %v, want one about DeliveryLimit", err)
 	}
 }

@@ -207,8 +207,10 @@ func (q *queue) giveBack(e *entry, after, now time.Duration) {
 // has room for it.
 func (q *queue) bury(e *entry, r *failure.Record) {
 	q.remove(e)
-	e.failure = r
-	q.dead.add(e)
+	// A copy, because dead letters stay: what was published together lies together
+	// in memory, and one that stays would keep all of it.
+	dead := &entry{msg: *e.msg.Clone(), size: e.size, attempt: e.attempt, failure: r}
+	q.dead.add(dead)
 	q.dead.wake()
 }
 

@@ -57,11 +57,10 @@ func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
 	if err != nil {
 		return nil, err
 	}
-	closeDead, err := r.openDeadLetters(ctx, j.file)
-	if err != nil {
+	if r.dead, err = worker.OpenDeadLetters(ctx); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, closeDead(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, r.dead.Close(context.WithoutCancel(ctx))) }()
 
 	limited, cancel := context.WithTimeoutCause(ctx, j.timeout, errTooLong)
 	defer cancel()
@@ -126,26 +125,6 @@ func (j *job) prepare(worker *config.Worker, id string) (*run, error) {
 		)})
 	}
 	return r, err
-}
-
-// openDeadLetters opens the dead-letter queue beside the queue itself.
-func (r *run) openDeadLetters(ctx context.Context, file *config.File) (closeIt func(context.Context) error, err error) {
-	if sub, ok := r.worker.Subscription().(*memory.Subscription); ok { // each embedded broker is a world of its own
-		s, err := sub.Broker().Subscribe(r.worker.DeadLetter(), memory.SubscribeOptions{})
-		if err != nil {
-			return nil, err
-		}
-		r.dead = s
-		return s.Close, nil
-	}
-	beside := *file
-	beside.Queue = r.worker.DeadLetter()
-	w, err := beside.Open(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("open the dead-letter queue: %w", err)
-	}
-	r.dead = w.Subscription()
-	return w.Close, nil
 }
 
 // conclude gathers what there is after the consumer has drained.

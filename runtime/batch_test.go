@@ -93,7 +93,8 @@ func TestWhatFollowsAFailedItemOfItsKeyInABatchRunsAgainBehindIt(t *testing.T) {
 		w.publish(keyed("a", "0"), keyed("a", "1"), keyed("a", "2"), keyed("b", "0"), keyed("a", "3"))
 		settleDown(time.Minute)
 		got := seen.all()
-		if len(got) != 2 || got[0] != "a0#1 a1#1 a2#1 a3#1 b0#1 " || got[1] != "a1#1 a2#1 a3#1 " {
+		// What has failed before runs alone: what follows it may be in vain again.
+		if !equal(got, []string{"a0#1 a1#1 a2#1 a3#1 b0#1 ", "a1#1 ", "a2#1 a3#1 "}) {
 			t.Errorf("batches %q", got)
 		}
 		x.wantLedger(runtime.Ledger{Acked: 5})

@@ -54,6 +54,8 @@ func (c *Consumer) wakeUp(stop <-chan struct{}) {
 // ring acts on an alarm. Lock held.
 func (f *flight) ring(x *timer, now time.Duration) {
 	switch t := x.t; {
+	case x == &f.trimTimer:
+		f.trim(now)
 	case t == nil: // a batch has waited long enough, or another than it was set for waits
 		f.batch.arm(f)
 	case t.state == stateHeld:
@@ -63,37 +65,4 @@ func (f *flight) ring(x *timer, now time.Duration) {
 		notify(f.wakeup.settle)
 	}
 	f.workers.wake(f)
-}
-
-// batching says when a batch is full enough to run. size 0: there are no batches.
-type batching struct {
-	size  int
-	wait  time.Duration
-	timer timer
-}
-
-// due says whether what is ready makes a batch: it is full, its first message
-// has waited long enough, or no more will come. Lock held.
-func (b *batching) due(f *flight) bool {
-	if f.draining || f.now()-f.readyAt >= b.wait {
-		return true
-	}
-	n := 0
-	for t := f.ready.head; t != nil && n < b.size; t = t.next {
-		n++
-		if t.queue != nil {
-			n += t.queue.waiting.n
-		}
-	}
-	return n >= b.size
-}
-
-// arm sets the alarm for the batch that is being gathered; one that is due needs
-// none, a worker takes it. Lock held.
-func (b *batching) arm(f *flight) {
-	if b.size == 0 || f.ready.n == 0 || b.timer.pos != 0 || b.due(f) {
-		return
-	}
-	f.alarms.set(&b.timer, f.readyAt+b.wait)
-	notify(f.wakeup.alarm)
 }

@@ -85,7 +85,7 @@ func newConsumer(sub broker.Subscription, h Handler, bh BatchHandler, o Options,
 		return nil, errors.Join(invalid, &broker.FieldError{Field: "Subscription", Problem: "is nil; pass an adapter's subscription"})
 	}
 	capabilities := sub.Capabilities()
-	resolved, impossible := o.withDefaults().resolve(capabilities)
+	resolved, impossible := o.withDefaults().resolve(capabilities, bh != nil)
 	if err := errors.Join(invalid, impossible); err != nil {
 		return nil, fmt.Errorf("runtime: consumer options: %w", err)
 	}
@@ -106,7 +106,9 @@ func newConsumer(sub broker.Subscription, h Handler, bh BatchHandler, o Options,
 		h = meet // where the items of a batch come together
 	}
 	if h != nil {
-		c.handler = chain(h, resolved.Middleware)
+		if c.handler, err = chain(h, resolved.Middleware); err != nil {
+			return nil, fmt.Errorf("runtime: consumer options: %w", err)
+		}
 	}
 	c.holdsAll = c.policy.longestWait() <= resolved.Retry.MaxHold
 	c.flight = c.newFlight()
@@ -114,11 +116,13 @@ func newConsumer(sub broker.Subscription, h Handler, bh BatchHandler, o Options,
 }
 
 // chain wraps h, the first middleware outermost.
-func chain(h Handler, middleware []Middleware) Handler {
-	for _, m := range slices.Backward(middleware) {
-		h = m.Wrap(h)
+func chain(h Handler, middleware []Middleware) (Handler, error) {
+	for i, m := range slices.Backward(middleware) {
+		if h = m.Wrap(h); h == nil {
+			return nil, &broker.FieldError{Field: fmt.Sprintf("Middleware[%d].Wrap", i), Value: m.Name, Problem: "returned nil; return a handler"}
+		}
 	}
-	return h
+	return h, nil
 }
 
 func (c *Consumer) newFlight() *flight {
@@ -127,6 +131,7 @@ func (c *Consumer) newFlight() *flight {
 		epoch:       time.Now(),
 		timeout:     c.opt.Timeout,
 		extends:     c.cap.Extends,
+		trims:       c.cap.ReleaseIsFree,
 		ordered:     c.opt.Ordering == OrderKey,
 		limit:       c.opt.MaxInFlight,
 		maxBytes:    c.opt.MaxInFlightBytes,
@@ -218,7 +223,10 @@ func (c *Consumer) Run(ctx context.Context) error {
 
 	cancelWork()
 	close(stop)
-	stages.Wait()
+	if !within(base, c.opt.StopTimeout, stages.Wait) {
+		shutdown = errors.Join(shutdown, fmt.Errorf(
+			"runtime: consumer %q: a call of the adapter did not return within %s of its cancellation", c.opt.Name, c.opt.StopTimeout))
+	}
 	c.phase.Store(phaseStopped)
 	if err := unregister(); err != nil {
 		c.log.Warn("metrics could not be unregistered", "error", err)

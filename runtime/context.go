@@ -153,6 +153,7 @@ type attempt struct {
 	lazyCtx
 	c *Consumer
 	t *task
+	d *broker.Delivery // t's, which may be gone from there when the handler has returned
 
 	mu     sync.Mutex      // Step may be called from several of the handler's goroutines
 	number int             // the attempt's number; Step raises it
@@ -179,6 +180,6 @@ func (a *attempt) info() Info {
 		Consumer:    a.c.opt.Name,
 		Attempt:     a.number,
 		MaxAttempts: a.c.opt.Retry.MaxAttempts,
-		Delivery:    a.t.d,
+		Delivery:    a.d,
 	}
 }

@@ -40,7 +40,15 @@ func (c *Consumer) atReceipt(t *task, wall time.Time) {
 }
 
 // decide turns what an attempt returned into a verdict. It changes nothing.
-func (c *Consumer) decide(t *task, r *run, err error) verdict {
+func (c *Consumer) decide(t *task, r *run, err error) (v verdict) {
+	defer func() {
+		if p := recover(); p != nil { // an error whose methods panic
+			v = c.fail(t, verdict{
+				attempt: t.attempt, class: failure.ClassBug, err: failure.Recovered(p),
+				record: c.recordFailure(t.record, t, failure.ClassBug, failure.Recovered(p), t.attempt, time.Now(), ""),
+			}, nil, time.Now())
+		}
+	}()
 	a, now := t.running, r.end
 	if err == nil {
 		return verdict{action: broker.Ack, attempt: t.attempt, record: t.record}
@@ -48,16 +56,16 @@ func (c *Consumer) decide(t *task, r *run, err error) verdict {
 	a.mu.Lock()
 	attempt, record := a.number, a.record
 	a.mu.Unlock()
-	v := verdict{attempt: attempt, record: record, err: err}
+	v = verdict{attempt: attempt, record: record, err: err}
 
-	asked, _ := errors.AsType[*Outcome](err)
+	asked, _ := failure.Find[*Outcome](err)
 	if asked != nil {
 		switch asked.Action {
 		case broker.Ack:
 			v.action, v.dropped = broker.Ack, true
 			return v
 		case broker.Release:
-			return c.release(t, v, max(asked.After, minRelease))
+			return c.release(t, v, min(max(asked.After, minRelease), maxDuration), now)
 		case broker.Retry, broker.DeadLetter: // failures, below
 		}
 		if err == error(asked) {
@@ -65,11 +73,8 @@ func (c *Consumer) decide(t *task, r *run, err error) verdict {
 		}
 	}
 	cause := context.Cause(a)
-	if cause == nil {
-		cause = r.cause
-	}
-	if errors.Is(cause, ErrShutdown) || errors.Is(cause, broker.ErrLeaseLost) {
-		v.action = broker.Release // nobody's failure; nor is the lost lease of another item of the batch
+	if errors.Is(cause, ErrShutdown) || errors.Is(cause, broker.ErrLeaseLost) || cause == nil && r.cause != nil {
+		v.action = broker.Release // no failure; nor is what ended another item of the batch
 		return v
 	}
 	v.class = failure.Classify(err)
@@ -90,7 +95,7 @@ func (c *Consumer) fail(t *task, v verdict, asked *Outcome, wall time.Time) verd
 	if asked != nil {
 		// The handler knows better than the class what is to be done, but the
 		// budget is the policy's.
-		wait = asked.After
+		wait = min(asked.After, maxDuration)
 		again = asked.Action == broker.Retry && v.attempt < c.policy.maxAttempts && c.policy.inTime(since, wall.Add(wait))
 	}
 	if !again {
@@ -100,6 +105,16 @@ func (c *Consumer) fail(t *task, v verdict, asked *Outcome, wall time.Time) verd
 	v.action = broker.Retry
 	v.attempt++
 	v.hold = c.holdsRetry(t, wait)
+	if room := t.leaseLimit - c.opt.Timeout - c.now() - minRelease; !v.hold && c.mustHold(c.keyed(t)) && room > 0 {
+		v.hold, wait = true, min(wait, room) // as long as the lease allows: the broker cannot
+	}
+	if !v.hold && !c.cap.CarriesAttempts && v.attempt > t.d.Attempt+1 {
+		// Attempts were spent in holds that the broker knows nothing of: giving it
+		// back would start the count anew.
+		v.attempt--
+		v.action = broker.DeadLetter
+		return v
+	}
 	v.after = c.within(wait, v.hold)
 	return v
 }
@@ -113,10 +128,15 @@ func (c *Consumer) since(t *task, record *failure.Record) time.Time {
 }
 
 // release decides where a message that was given back without a failure waits.
-func (c *Consumer) release(t *task, v verdict, wait time.Duration) verdict {
+func (c *Consumer) release(t *task, v verdict, wait, now time.Duration) verdict {
 	v.action = broker.Release
 	v.hold = c.holdsRelease(t, wait)
 	v.after = c.within(wait, v.hold)
+	if room := t.leaseLimit - now; !v.hold && c.cap.MaxDelay == 0 && room > minRelease {
+		// The broker would deliver it again at once: keep it for as long as the lease
+		// allows, so that it does not spin.
+		v.hold, v.after = true, min(wait, room)
+	}
 	return v
 }
 

@@ -85,8 +85,8 @@ func (f *flight) take(into []*task, now time.Duration) []*task {
 		t := f.ready.pop()
 		into = append(into, t)
 		f.start(t, now)
-		if t.queue == nil || limit == 1 {
-			continue
+		if t.queue == nil || limit == 1 || t.attempt > 1 {
+			continue // what has failed before runs alone: what follows it may be in vain
 		}
 		for len(into) < limit && t.queue.waiting.n > 0 {
 			x := t.queue.waiting.pop()
@@ -110,12 +110,7 @@ func (f *flight) start(t *task, now time.Duration) {
 	if t.queue != nil {
 		t.queue.running++
 	}
-	a := &t.first
-	if a.t != nil { // an earlier attempt used it, and its handler may have kept it
-		a = &attempt{}
-	}
-	a.c, a.t = f.c, t
-	a.number, a.record = t.attempt, t.record
+	a := &attempt{c: f.c, t: t, d: t.d, number: t.attempt, record: t.record}
 	a.parent = f.base
 	a.deadline = f.epoch.Add(f.attemptEnd(t, now))
 	t.running = a
@@ -144,4 +139,42 @@ func (f *flight) buffered() int {
 	return int(min(ahead, float64(room)))
 }
 
+// bufferFor hides a round trip to a broker in the same region with room to spare;
+// a second of it would be a second that a message can wait here beside an idle
+// process.
 const bufferFor = 50 * time.Millisecond
+
+// trimAfter is how long a message may be ready here before the buffer is looked
+// at again: long beside bufferFor, so that it only happens when handlers have
+// become much slower than they were.
+const trimAfter = time.Second
+
+// armTrim sets the alarm for the message that is ready first. Lock held.
+func (f *flight) armTrim(now time.Duration) {
+	if f.trims && f.ready.n > 0 && f.trimTimer.pos == 0 {
+		f.alarms.set(&f.trimTimer, max(f.readyAt, now-trimAfter)+trimAfter)
+		notify(f.wakeup.alarm)
+	}
+}
+
+// trim gives back what waits here although others could take it: all workers are
+// busy, the first that is ready has waited for long, and there is more than
+// buffered would ask for by now. Lock held.
+func (f *flight) trim(now time.Duration) {
+	defer f.armTrim(now + time.Millisecond)
+	if f.draining || f.workers.running < f.workers.limit || f.ready.n == 0 || now-f.readyAt < trimAfter {
+		return
+	}
+	f.handlerTime = max(f.handlerTime, now-f.lastStart) // nothing has told of those that run
+	keep := f.buffered()
+	var kept list
+	for t := f.ready.pop(); t != nil; t = f.ready.pop() {
+		if kept.n < keep {
+			kept.push(t)
+			continue
+		}
+		f.giveBack(t)
+		f.giveBackFollowers(t)
+	}
+	f.ready = kept
+}

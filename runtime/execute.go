@@ -68,9 +68,20 @@ func (c *Consumer) handBack(r *run) {
 	}
 	f := c.flight
 	f.workers.running--
+	var lost undoneKeys // what follows a lost item of its key comes again after it
 	for i, t := range r.tasks {
-		if v := r.verdicts[i]; !v.follows || f.draining || t.lost != nil {
-			f.finish(t, v, r.end)
+		t.d.Message = t.msg // whatever the handler made of it
+		v := &r.verdicts[i]
+		switch {
+		case t.lost != nil:
+			if t.queue != nil {
+				lost = append(lost, t.queue)
+			}
+		case lost.has(t.queue):
+			*v = verdict{action: broker.Release, attempt: t.attempt, record: t.record}
+		}
+		if !v.follows || f.draining || t.lost != nil {
+			f.finish(t, *v, r.end)
 		}
 	}
 	// What follows a failed item waits behind it again, in its order.
@@ -114,11 +125,11 @@ func (c *Consumer) run(r *run) {
 func (c *Consumer) conclude(r *run, errs ...error) {
 	r.end = c.now()
 	r.verdicts = r.verdicts[:0]
-	var failed []*keyQueue // keys of which an item failed
+	var failed undoneKeys
 	worst := 0
 	for i, t := range r.tasks {
 		err := errs[min(i, len(errs)-1)]
-		if t.queue != nil && slices.Contains(failed, t.queue) {
+		if failed.has(t.queue) {
 			r.verdicts = append(r.verdicts, verdict{attempt: t.attempt, record: t.record, follows: true})
 			t.running.finish()
 			continue

@@ -94,9 +94,9 @@ func (c *Consumer) Explain() Explanation {
 	}
 	for _, class := range failure.Classes() {
 		x := c.explainClass(class)
-		total := time.Duration(x.Attempts) * e.AttemptLimit
+		total := min(e.AttemptLimit, maxDuration/maxAttempts) * time.Duration(x.Attempts)
 		for _, w := range x.Waits {
-			total += w
+			total = min(total+w, maxDuration)
 		}
 		e.TimeToDeadLetter = max(e.TimeToDeadLetter, total)
 		e.Classes = append(e.Classes, x)

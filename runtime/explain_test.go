@@ -52,8 +52,10 @@ func TestExplainNotesWhatTheBrokerCannotDo(t *testing.T) {
 		Extend: true, Attempts: true, Abandoned: true, Delay: true, KeyOrder: true,
 	}}
 	inWorld(t, q, func(w *world) {
-		e := explain(w, memory.SubscribeOptions{}, runtime.Options{Ordering: runtime.OrderKey})
-		if e.MaxRuns != 15 || e.AttemptLimit != 27*time.Second {
+		e := explain(w, memory.SubscribeOptions{}, runtime.Options{
+			Ordering: runtime.OrderKey, Retry: runtime.RetryPolicy{MaxAttempts: 3},
+		})
+		if e.MaxRuns != 6 || e.AttemptLimit != 27*time.Second {
 			t.Errorf("%+v", e)
 		}
 		notes := strings.Join(e.Notes, "\n")

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -52,6 +53,9 @@ func (c *Consumer) fetch(ctx context.Context) error {
 	}
 }
 
+// errNothing keeps an adapter that does not block from making fetch spin.
+var errNothing = errors.New("the adapter returned neither a delivery nor an error")
+
 // receiveOnce makes one call and puts what it brings in flight. The end of a call
 // that was paused is no error.
 func (c *Consumer) receiveOnce(ctx context.Context, credit broker.Credit) error {
@@ -69,6 +73,9 @@ func (c *Consumer) receiveOnce(ctx context.Context, credit broker.Credit) error 
 	}
 	if paused && !broker.FinalReceive(err) {
 		return nil
+	}
+	if err == nil && len(deliveries) == 0 {
+		err = errNothing
 	}
 	c.tel.ReceiveCall(ctx, c.now()-began, err)
 	return err
@@ -132,7 +139,10 @@ func (c *Consumer) receive(deliveries []broker.Delivery, giveBack bool) {
 	tasks := make([]task, len(deliveries))
 	for i := range deliveries {
 		d, t := &deliveries[i], &tasks[i]
-		t.d, t.size = d, d.Size()
+		if d.Message == nil {
+			d.Message = &broker.Message{} // against the contract, and no reason to die
+		}
+		t.d, t.msg, t.size = d, d.Message, d.Size()
 		t.attempt, t.record = max(d.Attempt, 1), d.Failure
 		t.received = now
 		t.lease.t, t.alarm.t = t, t

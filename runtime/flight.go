@@ -22,6 +22,7 @@ type flight struct {
 	epoch    time.Time       // when the consumer's clock was 0
 	timeout  time.Duration   // Options.Timeout
 	extends  bool            // Capabilities.Extends
+	trims    bool            // Capabilities.ReleaseIsFree: trim may give back
 	ordered  bool
 	limit    int // Options.MaxInFlight
 	maxBytes int
@@ -29,17 +30,18 @@ type flight struct {
 	wakeup   signals
 	batch    batching
 
-	mu       sync.Mutex
-	all      ring // every task in flight, oldest first
-	states   [stateCount]int
-	bytes    int
-	ready    list
-	readyAt  time.Duration // when the oldest of ready became so; for batches and health
-	keys     map[string]*keyQueue
-	spare    []*keyQueue // empty ones to use again
-	settling list        // decided, waiting for the settler
-	leases   timerHeap
-	alarms   timerHeap
+	mu        sync.Mutex
+	all       ring // every task in flight, oldest first
+	states    [stateCount]int
+	bytes     int
+	ready     list
+	readyAt   time.Duration // when the oldest of ready became so; for batches and health
+	keys      map[string]*keyQueue
+	spare     []*keyQueue // empty ones to use again
+	settling  list        // decided, waiting for the settler
+	leases    timerHeap
+	alarms    timerHeap
+	trimTimer timer
 	// extending waits for the extender; losses are leases lost by reason, not yet
 	// reported.
 	extending []*task
@@ -179,6 +181,7 @@ func (f *flight) makeReady(t *task, now time.Duration) {
 	}
 	f.ready.push(t)
 	f.batch.arm(f)
+	f.armTrim(now)
 }
 
 func (f *flight) newQueue(key string) *keyQueue {
@@ -231,7 +234,7 @@ func (f *flight) advance(q *keyQueue, now time.Duration) {
 // key. Lock held.
 func (f *flight) putBack(t *task) {
 	t.queue.running--
-	t.running = nil
+	t.running, t.ended = nil, false
 	f.set(t, stateBlocked)
 	t.queue.waiting.pushFront(t)
 }
@@ -243,6 +246,17 @@ func (f *flight) giveBackFollowers(t *task) {
 		return
 	}
 	for x := t.queue.waiting.pop(); x != nil; x = t.queue.waiting.pop() {
+		x.queue = nil
+		f.giveBack(x)
+	}
+}
+
+// cut takes t out of the middle of its key, and gives back what waits behind it:
+// t will come again after them. Lock held.
+func (f *flight) cut(t *task) {
+	q := t.queue
+	t.queue = nil
+	for _, x := range q.waiting.cut(t) {
 		x.queue = nil
 		f.giveBack(x)
 	}
@@ -286,6 +300,7 @@ func (f *flight) finish(t *task, v verdict, now time.Duration) {
 		f.giveBack(t)
 	case v.hold && !f.draining:
 		f.set(t, stateHeld)
+		t.unpin()
 		if v.action == broker.Retry {
 			t.held += v.after
 			f.ledger.hold(v.class)
@@ -380,8 +395,7 @@ func (f *flight) lose(t *task, cause error, reason string, now time.Duration) *a
 		f.ready.remove(t)
 		f.doneLost(t, now)
 	case stateBlocked:
-		t.queue.waiting.remove(t)
-		t.queue = nil
+		f.cut(t)
 		f.leave(t, now)
 	case stateHeld:
 		f.doneLost(t, now)

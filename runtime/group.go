@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -15,6 +16,11 @@ import (
 func Run(ctx context.Context, consumers ...*Consumer) error {
 	if len(consumers) == 0 {
 		return errors.New("runtime: Run needs at least one consumer")
+	}
+	for i, c := range consumers {
+		if c == nil {
+			return fmt.Errorf("runtime: consumer %d of Run is nil; check the error of New", i)
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

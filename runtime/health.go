@@ -119,6 +119,7 @@ func (c *Consumer) troubles(s Stats, now time.Duration) []string {
 	f.mu.Lock()
 	lastStart, readyAt := f.lastStart, f.readyAt
 	free := f.workers.limit - f.workers.running
+	runnable := f.runnable()
 	room := f.limit - f.inFlight()
 	unsettled := f.unsettled
 	unsettledSince, refused, settleErr := f.unsettledNow()
@@ -138,12 +139,18 @@ func (c *Consumer) troubles(s Stats, now time.Duration) []string {
 	if settleErr != nil {
 		add(unsettledSince, "%d outcomes cannot be settled (%v), and their messages stay in flight", unsettled, settleErr)
 	}
-	if s.Ready > 0 && free > 0 {
+	if runnable && free > 0 {
 		add(max(lastStart, readyAt, started), "%d messages are ready and %d workers are free, and nothing has started", s.Ready, free)
 	}
 	running := c.phase.Load() == phaseRunning && !c.pause.on()
-	if since, ok := c.queue.waiting(); ok && running && free > 0 && room > 0 && receiveErr == nil {
-		add(max(since, receivedAt, started), "the broker has messages ready and %d workers are free, and nothing has arrived", free)
+	if since, ok := c.queue.waiting(); ok && running && free > 0 && receiveErr == nil {
+		since = max(since, receivedAt, started)
+		if room > 0 {
+			add(since, "the broker has messages ready and %d workers are free, and nothing has arrived", free)
+		} else {
+			add(since, "the broker has messages ready, and MaxInFlight is taken by others that wait (%d held, %d behind their key, %d to be settled)",
+				s.Held, s.Blocked, s.Settling)
+		}
 	}
 	if free == 0 && s.Stuck == s.Running {
 		add(lastStart, "all %d workers are in handlers that ignore their cancellation, and nothing has started", s.Running)

@@ -23,8 +23,8 @@ func (c *Consumer) leaseOf(t *task, now time.Duration, wall time.Time) {
 	t.leaseCap = now + c.opt.MaxLease
 	limit := t.leaseCap
 	if !t.d.LeaseUntil.IsZero() {
-		t.leaseLen = t.d.LeaseUntil.Sub(wall)
-		t.leaseEnd = now + t.leaseLen
+		t.leaseLen = min(t.d.LeaseUntil.Sub(wall), maxDuration)
+		t.leaseEnd = max(now+t.leaseLen, 1) // 0 would mean that it never ends
 		t.lease.at = c.flight.nextLook(t)
 		if !c.cap.Extends {
 			limit = min(limit, t.leaseEnd)
@@ -105,8 +105,7 @@ func (f *flight) giveBackInTime(t *task) {
 	case stateReady:
 		f.ready.remove(t)
 	case stateBlocked:
-		t.queue.waiting.remove(t)
-		t.queue = nil
+		f.cut(t)
 	case stateHeld:
 		f.alarms.remove(&t.alarm)
 	case stateRunning, stateSettling, stateDone, stateCount:
@@ -134,7 +133,8 @@ func (c *Consumer) extend(ctx context.Context, stop <-chan struct{}) {
 			batch, by := f.takeExtensions(c.cap.Lease, max(c.cap.MaxExtend, 1), now)
 			patience := by
 			for _, t := range batch {
-				patience = min(patience, t.leaseEnd-now)
+				// So that a call that hangs leaves time for another.
+				patience = min(patience, (t.leaseEnd-leaseMargin(t.leaseLen)-now)/3)
 			}
 			f.mu.Unlock()
 			if len(batch) == 0 {

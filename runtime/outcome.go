@@ -83,7 +83,7 @@ type BatchError struct {
 }
 
 func (e *BatchError) Error() string {
-	if len(e.Items) == 0 {
+	if e == nil || len(e.Items) == 0 {
 		return "batch: no item failed"
 	}
 	first := slices.Min(slices.Collect(maps.Keys(e.Items)))

@@ -96,6 +96,7 @@ func newTrial(t *testing.T, seed uint64) *trial {
 		messages: map[string]*life{}, keys: map[string][]string{},
 	}
 	x.session = rng.IntN(3) == 0
+	quick := runtime.Backoff{Initial: 100 * time.Millisecond, Max: time.Second, Factor: 2} // within the shortest lease
 	x.batch = rng.IntN(4) == 0
 	x.queue = memory.Queue{Name: "q", Lease: time.Duration(2+rng.IntN(20)) * time.Second}
 	x.queue.Without.Extend = rng.IntN(4) == 0
@@ -110,10 +111,14 @@ func newTrial(t *testing.T, seed uint64) *trial {
 		StopTimeout:  time.Minute,
 		MaxAbandoned: -1,
 		MaxLease:     time.Duration(30+rng.IntN(60)) * time.Second,
-		Retry:        runtime.RetryPolicy{MaxAttempts: 1 + rng.IntN(5), Backoff: runtime.Backoff{Initial: 100 * time.Millisecond, Max: 10 * time.Second}},
+		Retry: runtime.RetryPolicy{
+			MaxAttempts: 1 + rng.IntN(5),
+			Backoff:     quick,
+			Classes:     map[failure.Class]runtime.ClassPolicy{failure.ClassDependency: {Backoff: quick}},
+		},
 	}
 	if x.batch {
-		x.options.BatchWait = time.Duration(1+rng.IntN(500)) * time.Millisecond
+		x.options.BatchWait = time.Duration(1+rng.IntN(250)) * time.Millisecond
 	}
 	x.options.MaxInFlight = x.options.Concurrency + rng.IntN(8)
 	x.options.MaxInFlightBytes = 100 + rng.IntN(2000)

@@ -54,14 +54,17 @@ type settler struct {
 	settlements []broker.Settlement
 }
 
-// linger waits for the batch to fill, but never while nothing more can come.
+// linger waits for the batch to fill, but never while nothing more can come, or
+// when a lease would end meanwhile.
 func (s *settler) linger(stop <-chan struct{}) {
 	f := s.c.flight
 	timer := time.NewTimer(s.c.cap.SettleLinger)
 	defer timer.Stop()
+	over := s.c.now() + s.c.cap.SettleLinger
 	for {
 		f.mu.Lock()
-		enough := f.settling.n == 0 || f.settling.n >= s.most || f.draining || f.inFlight() >= f.limit
+		pressing := f.leases.first() != nil && f.leases.first().at <= over
+		enough := pressing || f.settling.n == 0 || f.settling.n >= s.most || f.draining || f.inFlight() >= f.limit
 		f.mu.Unlock()
 		if enough {
 			return
@@ -213,6 +216,9 @@ func (s *settler) report(ctx context.Context, failed elements, now time.Duration
 			c.tel.Retried(v.class, false)
 		case broker.Release:
 		}
+		// The tasks of a Receive lie together: one that stays must not keep what the
+		// others held.
+		t.d, t.msg, t.record, t.verdict = nil, nil, nil, verdict{}
 	}
 }
 
@@ -260,14 +266,14 @@ func elementErrors(err error, n int) elements {
 	if err == nil {
 		return elements{}
 	}
-	var se *broker.SettleError
-	if !errors.As(err, &se) {
+	se, ok := failure.Find[*broker.SettleError](err)
+	if !ok {
 		return elements{all: err}
 	}
 	one := make(map[int]error, len(se.Failed))
 	for _, f := range se.Failed {
 		if f.Index >= 0 && f.Index < n {
-			one[f.Index] = f.Err
+			one[f.Index] = orReason(f.Err, "the adapter does not say why")
 		}
 	}
 	return elements{one: one}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
 )
@@ -51,13 +52,36 @@ func (c *Consumer) shutdown(ctx context.Context, fetched <-chan error, fetching 
 	}
 	closing, done := context.WithTimeout(ctx, c.opt.StopTimeout)
 	defer done()
-	if err := c.sub.Close(closing); err != nil {
-		faults = append(faults, fmt.Errorf("close: %w", err))
+	closed := make(chan error, 1)
+	if within(ctx, 2*c.opt.StopTimeout, func() { closed <- c.sub.Close(closing) }) {
+		if err := <-closed; err != nil {
+			faults = append(faults, fmt.Errorf("close: %w", err))
+		}
+	} else {
+		faults = append(faults, fmt.Errorf("close did not return within %s", 2*c.opt.StopTimeout))
 	}
 	for i, err := range faults {
 		faults[i] = fmt.Errorf("runtime: consumer %q: %w", c.opt.Name, err)
 	}
 	return errors.Join(faults...)
+}
+
+// within runs f and waits for it for d at the most; false when it goes on. It is
+// for calls of adapters, which should return in time and may not.
+func within(ctx context.Context, d time.Duration, f func()) bool {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // reached waits until a condition that is signalled holds; false when ctx ended

@@ -74,7 +74,7 @@ func TestShutdownReleasesNeverStartedMessagesAtOnce(t *testing.T) {
 		for range 5 {
 			w.publish(body("slow"))
 		}
-		settleDown(time.Second)
+		settleDown(500 * time.Millisecond)
 		if s := x.Stats(); s.Ready == 0 || s.Running != 1 {
 			t.Fatalf("nothing is buffered: %+v", s)
 		}

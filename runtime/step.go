@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/anyqueue/anyqueue/failure"
@@ -30,7 +29,7 @@ func Step(ctx context.Context, fn func(ctx context.Context) error) error {
 		if err == nil || a == nil || ctx.Err() != nil {
 			return err
 		}
-		if outcome := (*Outcome)(nil); errors.As(err, &outcome) {
+		if _, ok := failure.Find[*Outcome](err); ok {
 			return err
 		}
 		pause, again := a.spend(err)

@@ -23,8 +23,8 @@ const (
 // task is one delivery in flight. Everything in it belongs to flight.mu, but for
 // the delivery, which never changes, and the running attempt's own fields.
 //
-// A Receive's tasks are allocated together, and the context of the first attempt
-// lies inside: a message costs no allocation of its own here.
+// A Receive's tasks are allocated together: a message costs one allocation here,
+// its attempt's context.
 type task struct {
 	d    *broker.Delivery
 	size int
@@ -43,8 +43,8 @@ type task struct {
 	started  time.Duration // when the current attempt began
 	ended    bool          // its context was cancelled
 
-	first   attempt  // memory for the first attempt's context
-	running *attempt // the current one
+	running *attempt        // the current one
+	msg     *broker.Message // of d, which the handler has too
 
 	lease timer // when the keeper must look at it
 	alarm timer // when a hold or the pause before settling again is over
@@ -77,6 +77,14 @@ type verdict struct {
 	dropped bool
 	lost    bool // its lease was lost while it ran, as far as its context knows
 	follows bool // its key's earlier item failed in the same batch: run it again behind that
+}
+
+// unpin gives t a delivery of its own, because it stays: the deliveries of a
+// Receive, and often their bodies, lie together in memory.
+func (t *task) unpin() {
+	d := *t.d
+	d.Message = d.Message.Clone()
+	t.d, t.msg = &d, d.Message
 }
 
 // list is a singly linked queue of tasks. A task stands in one list at a time.
@@ -117,6 +125,24 @@ func (l *list) pop() *task {
 	t.next = nil
 	l.n--
 	return t
+}
+
+// cut takes out t and all behind it, and returns those behind it.
+func (l *list) cut(t *task) (behind []*task) {
+	var kept list
+	found := false
+	for x := l.pop(); x != nil; x = l.pop() {
+		switch {
+		case x == t:
+			found = true
+		case found:
+			behind = append(behind, x)
+		default:
+			kept.push(x)
+		}
+	}
+	*l = kept
+	return behind
 }
 
 // remove takes t out, wherever it stands. It is for rare events: it looks from

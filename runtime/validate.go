@@ -27,6 +27,9 @@ const (
 	defaultStatsEvery   = 15 * time.Second
 	defaultAttempts     = 5
 	maxAttempts         = 1_000
+	// maxDuration bounds every duration that is added to others, so that "no limit"
+	// written as the largest number overflows nothing.
+	maxDuration = 50 * 365 * 24 * time.Hour
 )
 
 var defaultBackoff = Backoff{Initial: 200 * time.Millisecond, Max: time.Minute, Factor: 2, Jitter: 1}
@@ -46,6 +49,11 @@ func (o Options) withDefaults() Options {
 	or(&o.StatsEvery, defaultStatsEvery)
 	or(&o.Retry.MaxAttempts, defaultAttempts)
 	o.Retry.Backoff = o.Retry.Backoff.orDefault(defaultBackoff)
+	for _, d := range []*time.Duration{
+		&o.Timeout, &o.MaxLease, &o.BatchWait, &o.DrainTimeout, &o.StopTimeout, &o.StallAfter, &o.StatsEvery, &o.Retry.MaxElapsed, &o.Retry.MaxHold,
+	} {
+		*d = min(*d, maxDuration)
+	}
 	return o
 }
 
@@ -154,7 +162,7 @@ func sortedClasses(m map[failure.Class]ClassPolicy) []failure.Class {
 
 // resolve fills in what depends on the broker, and reports the combinations
 // that this broker makes impossible.
-func (o Options) resolve(b broker.Capabilities) (Options, error) {
+func (o Options) resolve(b broker.Capabilities, batch bool) (Options, error) {
 	var f faults
 	f.check(b.DeadLetters, "Subscription", nil, fmt.Sprintf(
 		"has no dead-letter queue on %s, and a message that fails for good would have nowhere to go; give the queue one", b.Broker))
@@ -179,6 +187,7 @@ func (o Options) resolve(b broker.Capabilities) (Options, error) {
 	}
 	f.check(o.Retry.MaxHold <= 0 || o.Retry.MaxHold+o.Timeout < o.MaxLease, "Retry.MaxHold", o.Retry.MaxHold, fmt.Sprintf(
 		"with Timeout (%s) it reaches MaxLease (%s): a held message would lose its lease; shorten it", o.Timeout, o.MaxLease))
+	o.checkWaits(&f, b, batch)
 	if b.DeliveryLimit > 0 {
 		need := o.Retry.MaxAttempts + max(o.MaxAbandoned, 0)
 		f.check(b.DeliveryLimit > need, "Retry.MaxAttempts", o.Retry.MaxAttempts, fmt.Sprintf(
@@ -198,6 +207,26 @@ func (o Options) resolve(b broker.Capabilities) (Options, error) {
 		o.CodeVersion = buildVersion()
 	}
 	return o, f.err()
+}
+
+// checkWaits refuses waits in the process that a lease cannot cover.
+func (o Options) checkWaits(f *faults, b broker.Capabilities, batch bool) {
+	limit := o.MaxLease
+	if b.Lease > 0 && !b.Extends {
+		limit = min(limit, b.Lease)
+	}
+	limit -= leaseMargin(limit)
+	if batch {
+		f.check(o.BatchWait+o.Timeout < limit, "BatchWait", o.BatchWait, fmt.Sprintf(
+			"with Timeout (%s) it reaches what a lease allows on %s (%s): a batch would never run; shorten it", o.Timeout, b.Broker, limit))
+	}
+	held := b.MaxDelay == 0 || o.Ordering == OrderKey && !(b.KeyOrder && b.DelayKeepsOrder)
+	p := newPolicy(o.Retry)
+	if longest := p.longestWait(); held && o.Retry.MaxAttempts > 1 {
+		f.check(longest < limit, "Retry.Backoff", nil, fmt.Sprintf(
+			"waits up to %s in all for the class that waits longest, on %s all of it in the process, and a lease allows %s; lower Max or MaxAttempts, or raise MaxLease",
+			longest, b.Broker, limit))
+	}
 }
 
 // leaseMargin is how long before the end of a lease the runtime acts: it cancels

@@ -12,7 +12,7 @@ bin="$tools/golangci-lint-$version-$(go env GOVERSION)"
 if [[ ! -x "$bin/golangci-lint" ]]; then
   echo "lint: installing golangci-lint $version into $bin (some minutes, once)" >&2
   if ! GOBIN="$bin" go install "github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$version" >&2; then
-    note_or_fail "golangci-lint $version could not be installed (no network?): lint is skipped"
+    note_or_fail "golangci-lint $version could not be installed (no network?), and without it nothing is linted"
     exit
   fi
 fi

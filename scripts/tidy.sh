@@ -10,13 +10,14 @@ check() {
     echo "$diff"
     echo "error: $PWD: go.mod or go.sum is not tidy; run go mod tidy there" >&2
   elif [[ "$rc" != 0 ]]; then
-    cat "$err" >&2
+    tail -n 2 "$err" >&2
     rc=0
     note_or_fail "$PWD: go mod tidy could not be checked (no network?)" || rc=1
+  else
+    echo "tidy: $PWD"
   fi
   rm -f "$err"
   return "$rc"
 }
 
 in_modules check
-echo "tidy: go.mod and go.sum checked in: ${modules[*]}"

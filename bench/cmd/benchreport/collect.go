@@ -23,7 +23,10 @@ type results struct {
 	// large window, and with no heap held.
 	backlog, small []caseResult
 	tracingOff     series
-	took           time.Duration
+	// shares is where the CPU time of the profiled case goes.
+	profiled bench.Case
+	shares   []share
+	took     time.Duration
 }
 
 // caseResult is one case: a series for each contender, index by index of the
@@ -63,6 +66,10 @@ func collect(ctx context.Context, s settings) (*results, error) {
 		r.tracingOff = append(r.tracingOff, sample)
 	}
 	again, backlog := special(s.cases)
+	r.profiled = bench.NewCase(true, 16, 100)
+	if r.shares, err = profileCase(ctx, s, r.profiled); err != nil {
+		return nil, err
+	}
 	if r.backlog, err = collectCases(ctx, s, backlog); err != nil {
 		return nil, err
 	}

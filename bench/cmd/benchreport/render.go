@@ -11,10 +11,10 @@ import (
 
 // Figures of a sample.
 var (
-	wall   = bench.Sample.WallNS
-	cpu    = bench.Sample.CPUNS
-	allocs = bench.Sample.AllocsPer
-	bytes  = bench.Sample.BytesPer
+	wall      = bench.Sample.WallNS
+	cpu       = bench.Sample.CPUNS
+	allocs    = bench.Sample.AllocsPer
+	heapBytes = bench.Sample.BytesPer
 )
 
 // render writes all tables.
@@ -27,6 +27,7 @@ func render(r *results, m machine) string {
 	b.WriteString("\nEach figure is the median of its rounds with the least and the most. A comparison is made within each\nround, and is the median of those.\n\n")
 	b.WriteString(added(r))
 	b.WriteString(parts(r))
+	b.WriteString(profiled(r))
 	b.WriteString("### End to end\n\n")
 	b.WriteString("Per message, from publish until the handler has returned. The last column is wall time relative to\nanyqueue with everything on in the same case: above 1 is slower than anyqueue.\n\n")
 	b.WriteString(endToEnds(r.cases))
@@ -94,6 +95,22 @@ func parts(r *results) string {
 		table(rows) + fmt.Sprintf("\nTracing that is off costs %s ns of a message, measured by itself.\n\n", r.tracingOff.each(wall).ns())
 }
 
+// profiled is where the time goes.
+func profiled(r *results) string {
+	rows := [][]string{{"part", "CPU ns", "share"}}
+	rest := share{}
+	for _, s := range r.shares {
+		if s.of < 0.01 {
+			rest.ns, rest.of = rest.ns+s.ns, rest.of+s.of
+			continue
+		}
+		rows = append(rows, []string{s.part, thousands(s.ns), fmt.Sprintf("%.0f %%", 100*s.of)})
+	}
+	rows = append(rows, []string{"each below 1 %", thousands(rest.ns), fmt.Sprintf("%.0f %%", 100*rest.of)})
+	return fmt.Sprintf("### Where the time goes\n\nA CPU profile of anyqueue with everything on, %s. What a function called in Go's runtime or in the\nstandard library counts for the function.\n\n%s\n",
+		r.profiled, table(rows))
+}
+
 func endToEnds(cases []caseResult) string {
 	var b strings.Builder
 	for i := range cases {
@@ -113,7 +130,7 @@ func endToEnd(c *caseResult) string {
 			s.each(wall).ns(),
 			thousands(s.each(cpu).median),
 			fmt.Sprintf("%.1f", s.each(allocs).median),
-			thousands(s.each(bytes).median),
+			thousands(s.each(heapBytes).median),
 			fmt.Sprintf("%.2f", s.pairs(base, wall, over).median),
 		})
 	}

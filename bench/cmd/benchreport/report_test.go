@@ -3,8 +3,11 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/pprof/profile"
 
 	"github.com/anyqueue/anyqueue/bench"
 )
@@ -24,7 +27,7 @@ func TestReportHasEveryTableAndKeepsNotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, part := range []string{
-		"Mine.", "### Targets", "ns of tracing that is off", "### What the runtime adds", "### What single parts cost",
+		"Mine.", "### Targets", "ns of tracing that is off", "### What the runtime adds", "### What single parts cost", "### Where the time goes",
 		"Order by key, concurrency 256, body 1024 B:", "### The same with a backlog", "### The same with no heap held",
 		"| " + bench.NameChannel, "| " + bench.NameMemory, "| " + bench.NameFull, "| " + bench.NameWatermillFor,
 	} {
@@ -65,6 +68,38 @@ func TestMissedTargetIsNamed(t *testing.T) {
 		if verdicts[what] != verdict {
 			t.Errorf("%s: %q, want %q", what, verdicts[what], verdict)
 		}
+	}
+}
+
+// A sample belongs to the innermost function that is not of Go's runtime, and to
+// garbage collection whenever that is what it is for.
+func TestProfileIsDividedAmongParts(t *testing.T) {
+	stack := func(weight int64, innermostFirst ...string) *profile.Sample {
+		s := &profile.Sample{Value: []int64{weight}}
+		for _, name := range innermostFirst {
+			s.Location = append(s.Location, &profile.Location{
+				Line: []profile.Line{{Function: &profile.Function{Name: name, Filename: "/src/settle.go"}}},
+			})
+		}
+		return s
+	}
+	work := anyqueue + "runtime.(*Consumer).work"
+	p := &profile.Profile{Sample: []*profile.Sample{
+		stack(40, "runtime.mallocgc", work, "runtime.goexit"),
+		stack(30, "runtime.scanobject", "runtime.gcAssistAlloc", "runtime.mallocgc", work),
+		stack(15, "sync.(*Mutex).Lock", anyqueue+"memory.(*queue).take", work),
+		stack(10, "go.opentelemetry.io/otel/sdk/metric.record", work),
+		stack(5, "runtime.futex", "runtime.schedule", "runtime.mcall"),
+	}}
+	want := []share{
+		{"runtime/settle.go", 400, 0.4},
+		{"garbage collection", 300, 0.3},
+		{"memory/settle.go", 150, 0.15},
+		{"OpenTelemetry SDK", 100, 0.1},
+		{"Go runtime: scheduler", 50, 0.05},
+	}
+	if got := shares(p, 1000); !slices.Equal(got, want) {
+		t.Errorf("shares = %v, want %v", got, want)
 	}
 }
 

@@ -1,0 +1,22 @@
+package failure
+
+import "reflect"
+
+// Find returns the first error of type T in err's tree, in the order of
+// errors.As. Unlike that it bears errors whose methods panic, chains that are
+// circles (it looks at 64 links and 256 errors at most), and it does not find nil
+// pointers. It asks no As methods.
+func Find[T error](err error) (T, bool) {
+	for n := range nodes(err) {
+		x, ok := n.err.(T) //nolint:errorlint // each link of the tree is read on its own
+		if !ok {
+			continue
+		}
+		if v := reflect.ValueOf(x); v.Kind() == reflect.Pointer && v.IsNil() {
+			continue
+		}
+		return x, true
+	}
+	var zero T
+	return zero, false
+}

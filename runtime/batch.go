@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -55,21 +56,41 @@ func (c *Consumer) callBatch(ctx context.Context, batch []*broker.Delivery) (err
 		}()
 		return c.batchHandler(ctx, batch)
 	}()
-	if b, ok := err.(*BatchError); ok && b == nil { //nolint:errorlint // a nil one that was returned as it is
-		return errs, context.Cause(ctx)
-	}
-	if some, ok := failure.Find[*BatchError](err); ok {
-		for i, e := range some.Items {
-			if i >= 0 && i < len(errs) {
-				errs[i] = e
-			}
-		}
-		return errs, context.Cause(ctx)
-	}
+	some, whole := itemErrors(err, len(batch))
 	for i := range errs {
-		errs[i] = err
+		errs[i] = whole
+	}
+	for i, e := range some {
+		errs[i] = e
 	}
 	return errs, context.Cause(ctx)
+}
+
+// itemErrors takes apart what a batch handler returned: the errors of single
+// items, or one for all of them. A BatchError counts as such only when it is the
+// whole answer: joined with another error it would leave open what that is about.
+func itemErrors(err error, n int) (some map[int]error, whole error) {
+	for e := err; e != nil; {
+		b, ok := e.(*BatchError) //nolint:errorlint // it looks at single links itself
+		switch {
+		case ok && b == nil: // returned as it is, without Err
+			return nil, nil
+		case ok:
+			for i := range b.Items {
+				if i < 0 || i >= n {
+					return nil, failure.Bug(fmt.Errorf(
+						"the batch handler names item %d of a batch of %d (0 to %d); nobody knows what it means, so no item is acknowledged: %w", i, n, n-1, err))
+				}
+			}
+			return b.Items, nil
+		}
+		w, ok := e.(interface{ Unwrap() error }) //nolint:errorlint // likewise
+		if !ok {
+			break
+		}
+		e = w.Unwrap()
+	}
+	return nil, err
 }
 
 // batching says when a batch is full enough to run. size 0: there are no batches.

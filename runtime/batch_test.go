@@ -94,7 +94,7 @@ func TestWhatFollowsAFailedItemOfItsKeyInABatchRunsAgainBehindIt(t *testing.T) {
 		settleDown(time.Minute)
 		got := seen.all()
 		// What has failed before runs alone: what follows it may be in vain again.
-		if !equal(got, []string{"a0#1 a1#1 a2#1 a3#1 b0#1 ", "a1#1 ", "a2#1 a3#1 "}) {
+		if !equal(got, []string{"a0#1 a1#1 a2#1 a3#1 b0#1 ", "a1#2 ", "a2#1 a3#1 "}) {
 			t.Errorf("batches %q", got)
 		}
 		x.wantLedger(runtime.Ledger{Acked: 5})
@@ -153,4 +153,30 @@ func TestMiddlewareSeesEachItemOfABatch(t *testing.T) {
 		}
 		x.wantLedger(runtime.Ledger{Acked: 3, DeadLettered: 3})
 	})
+}
+
+// An answer that names an item that is not there, or that says something else
+// besides, acknowledges nothing: nobody knows what it means.
+func TestAmbiguousAnswerOfABatchAcknowledgesNothing(t *testing.T) {
+	var none *runtime.BatchError
+	for name, c := range map[string]struct {
+		answer error
+		want   runtime.Ledger
+	}{
+		"an index beyond the batch":    {none.Fail(2, errors.New("x")).Err(), runtime.Ledger{DeadLettered: 2}},
+		"a negative index":             {none.Fail(-1, errors.New("x")).Err(), runtime.Ledger{DeadLettered: 2}},
+		"joined with another error":    {errors.Join(none.Fail(0, errors.New("x")).Err(), errors.New("commit failed")), runtime.Ledger{DeadLettered: 2}},
+		"wrapped":                      {fmt.Errorf("batch: %w", none.Fail(0, errors.New("x")).Err()), runtime.Ledger{Acked: 1, DeadLettered: 1}},
+		"a nil one, returned as it is": {none, runtime.Ledger{Acked: 2}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, memory.Queue{}, func(w *world) {
+				x := w.runBatch(func(context.Context, []*broker.Delivery) error { return c.answer },
+					runtime.Options{BatchSize: 2, Retry: runtime.RetryPolicy{MaxAttempts: 1}})
+				w.publish(body("a"), body("b"))
+				settleDown(time.Minute)
+				x.wantLedger(c.want)
+			})
+		})
+	}
 }

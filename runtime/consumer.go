@@ -200,6 +200,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		stages.Go(func() { c.settleLoop(work, stop) })
 	}
 	stages.Go(func() { c.pollQueue(work, stop) })
+	stages.Go(func() { c.watchStuck(stop) })
 	unregister, err := c.export()
 	if err != nil {
 		c.log.Warn("some metrics will be missing", "error", err)

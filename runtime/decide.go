@@ -35,7 +35,7 @@ func (c *Consumer) atReceipt(t *task, wall time.Time) {
 	if t.record != nil && t.d.Abandoned == 0 {
 		class = t.record.Class // the budget was spent on that
 	}
-	t.record = c.recordFailure(t.record, t, class, err, t.attempt, wall, "")
+	t.record = c.recordFailure(t.record, t.d.Source, class, err, t.attempt, wall, "")
 	t.verdict = verdict{action: broker.DeadLetter, attempt: t.attempt, class: class, record: t.record, err: err}
 }
 
@@ -45,7 +45,7 @@ func (c *Consumer) decide(t *task, r *run, err error) (v verdict) {
 		if p := recover(); p != nil { // an error whose methods panic
 			v = c.fail(t, verdict{
 				attempt: t.attempt, class: failure.ClassBug, err: failure.Recovered(p),
-				record: c.recordFailure(t.record, t, failure.ClassBug, failure.Recovered(p), t.attempt, time.Now(), ""),
+				record: c.recordFailure(t.record, t.d.Source, failure.ClassBug, failure.Recovered(p), t.attempt, time.Now(), ""),
 			}, nil, time.Now())
 		}
 	}()
@@ -83,14 +83,14 @@ func (c *Consumer) decide(t *task, r *run, err error) (v verdict) {
 		err = fmt.Errorf("no result within %s: %w", t.timeSpent(now), err)
 	}
 	wall := c.flight.epoch.Add(now)
-	v.record = c.recordFailure(record, t, v.class, err, attempt, wall, r.span.TraceID())
+	v.record = c.recordFailure(record, t.d.Source, v.class, err, attempt, wall, r.span.TraceID())
 	return c.fail(t, v, asked, wall)
 }
 
 // fail decides between another attempt and the dead letters. v.attempt is the
 // attempt that failed.
 func (c *Consumer) fail(t *task, v verdict, asked *Outcome, wall time.Time) verdict {
-	since := c.since(t, v.record)
+	since := c.since(t.d, v.record)
 	wait, again := c.policy.next(v.class, v.attempt, since, wall)
 	if asked != nil {
 		// The handler knows better than the class what is to be done, but the
@@ -108,7 +108,7 @@ func (c *Consumer) fail(t *task, v verdict, asked *Outcome, wall time.Time) verd
 	if room := t.leaseLimit - c.opt.Timeout - c.now() - minRelease; !v.hold && c.mustHold(c.keyed(t)) && room > 0 {
 		v.hold, wait = true, min(wait, room) // as long as the lease allows: the broker cannot
 	}
-	if !v.hold && !c.cap.CarriesAttempts && v.attempt > t.d.Attempt+1 {
+	if !v.hold && !c.cap.CarriesAttempts && v.attempt > t.base+1 {
 		// Attempts were spent in holds that the broker knows nothing of: giving it
 		// back would start the count anew.
 		v.attempt--
@@ -120,9 +120,9 @@ func (c *Consumer) fail(t *task, v verdict, asked *Outcome, wall time.Time) verd
 }
 
 // since is where MaxElapsed is measured from.
-func (c *Consumer) since(t *task, record *failure.Record) time.Time {
-	if !c.cap.CarriesFailure && !t.d.PublishedAt.IsZero() {
-		return t.d.PublishedAt
+func (c *Consumer) since(d *broker.Delivery, record *failure.Record) time.Time {
+	if !c.cap.CarriesFailure && !d.PublishedAt.IsZero() {
+		return d.PublishedAt
 	}
 	return record.First
 }
@@ -209,11 +209,11 @@ func (f *flight) roomToHold() bool {
 
 // recordFailure adds a failure to a record.
 func (c *Consumer) recordFailure(
-	prev *failure.Record, t *task, class failure.Class, err error, attempt int, at time.Time, trace string,
+	prev *failure.Record, source string, class failure.Class, err error, attempt int, at time.Time, trace string,
 ) *failure.Record {
 	return failure.Next(prev, failure.Observation{
 		Err: err, Class: class, Attempt: attempt, At: at.UTC(),
-		Source: t.d.Source, Consumer: c.opt.Name, Host: hostname(), CodeVersion: c.opt.CodeVersion, TraceID: trace,
+		Source: source, Consumer: c.opt.Name, Host: hostname(), CodeVersion: c.opt.CodeVersion, TraceID: trace,
 	})
 }
 

@@ -151,9 +151,20 @@ func (c *Consumer) conclude(r *run, errs ...error) {
 		}
 	}
 	v := &r.verdicts[worst]
-	c.tel.Processed(r.ctx, r.end-r.start, v.class, v.err)
+	c.tel.Processed(r.measured(), r.end-r.start, v.class, v.err)
 	r.span.End(v.outcome(), v.class, v.err)
 }
+
+// measured is the context for metrics: the handler's, so that an exemplar finds its
+// span, or where there is none one that is cheap to search.
+func (r *run) measured() context.Context {
+	if r.span == (telemetry.Span{}) {
+		return noSpan
+	}
+	return r.ctx
+}
+
+var noSpan = context.Background() //nolint:forbidigo // it carries nothing, and nobody waits for it
 
 // errTooLate releases what waited for a worker until its lease was about to end.
 var errTooLate = Release(0, "waited for a worker until its lease was about to end")

@@ -178,12 +178,12 @@ func (e Explanation) String() string {
 	}
 	row("at once", "%d handlers, %d messages or %d bytes in flight, order %s", e.Concurrency, e.MaxInFlight, e.MaxInFlightBytes, e.Ordering)
 	if e.MaxRuns > 0 {
-		row("runs of one message", "at most %d, crashes included", e.MaxRuns)
+		row("runs of one message", "at most %d, each attempt again after every crash included", e.MaxRuns)
 	} else {
 		row("runs of one message", "crashes are not limited")
 	}
 	row("attempt", "at most %s", e.AttemptLimit)
-	row("to the dead letters", "at most %s", e.TimeToDeadLetter.Round(time.Millisecond))
+	row("to the dead letters", "%s at the longest, not counting crashes, releases and waiting for a worker", e.TimeToDeadLetter.Round(time.Millisecond))
 	if e.Lease > 0 {
 		row("lease", "%s, acted on when %s remain", e.Lease, e.LeaseMargin)
 	} else {

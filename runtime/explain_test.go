@@ -36,7 +36,7 @@ func TestExplainStatesTheWorstCases(t *testing.T) {
 			t.Errorf("time to dead letter %s, want %s", e.TimeToDeadLetter, want)
 		}
 		for _, want := range []string{
-			`consumer "memory/jobs" on memory, queue "jobs"`, "at most 18, crashes included", "dependency", "3 attempts, waits up to 1s, 3s (broker)",
+			`consumer "memory/jobs" on memory, queue "jobs"`, "at most 18, each attempt again", "dependency", "3 attempts, waits up to 1s, 3s (broker)",
 			"format", "dead-lettered at once",
 		} {
 			if !strings.Contains(e.String(), want) {

@@ -143,7 +143,8 @@ func (c *Consumer) receive(deliveries []broker.Delivery, giveBack bool) {
 			d.Message = &broker.Message{} // against the contract, and no reason to die
 		}
 		t.d, t.msg, t.size = d, d.Message, d.Size()
-		t.attempt, t.record = max(d.Attempt, 1), d.Failure
+		t.base, t.record = max(d.Attempt, 1), d.Failure
+		t.attempt = t.base
 		t.received = now
 		t.lease.t, t.alarm.t = t, t
 		c.leaseOf(t, now, wall)

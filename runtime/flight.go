@@ -300,7 +300,7 @@ func (f *flight) finish(t *task, v verdict, now time.Duration) {
 		f.giveBack(t)
 	case v.hold && !f.draining:
 		f.set(t, stateHeld)
-		t.unpin()
+		t.keep()
 		if v.action == broker.Retry {
 			t.held += v.after
 			f.ledger.hold(v.class)

@@ -21,8 +21,10 @@ import (
 type Handler func(ctx context.Context, d *broker.Delivery) error
 
 // BatchHandler does the work of several messages at once. A nil error
-// acknowledges all; a [*BatchError] names the items that failed and
-// acknowledges the others; any other error fails all of them.
+// acknowledges all; a [*BatchError], wrapped or not, names the items that failed
+// and acknowledges the others; any other error fails all of them, and so does a
+// BatchError that is joined with another error or names an item that is not
+// there.
 //
 // With [OrderKey], messages of one key stand in their order, and what follows a
 // failed item of its key is not acknowledged, whatever the error says of it: it

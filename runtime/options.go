@@ -48,7 +48,8 @@ type Options struct {
 	Ordering Ordering
 
 	// Timeout is the longest that one attempt may run before its context is
-	// cancelled and the attempt fails with class timeout. 0, the default: no limit
+	// cancelled; an error that the handler then returns is of class timeout, while a
+	// handler that returns nil all the same has succeeded. 0, the default: no limit
 	// of its own; negative is a fault. Where the broker cannot extend leases the
 	// attempt is in any case ended before its lease is.
 	Timeout time.Duration

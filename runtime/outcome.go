@@ -36,8 +36,9 @@ func (o *Outcome) Error() string {
 // Unwrap returns the reason.
 func (o *Outcome) Unwrap() error { return o.Err }
 
-// RetryAfter fails the attempt and asks for the next one after exactly d
-// instead of the policy's backoff: a Retry-After header, for example. It spends
+// RetryAfter fails the attempt and asks for the next one after d instead of the
+// policy's backoff: a Retry-After header, for example. A d beyond what the broker
+// can delay, or the lease allows, is cut to that. It spends
 // an attempt: when the budget is empty the message is dead-lettered. A negative
 // d means 0.
 func RetryAfter(d time.Duration, err error) error {
@@ -51,14 +52,14 @@ func DeadLetter(err error) error {
 }
 
 // Drop acknowledges the message without having done its work, and counts it as
-// dropped; the reason is logged. It is the right answer for what is known to be
+// dropped; the reason is logged at level info. It is the right answer for what is known to be
 // obsolete; a failure belongs in the dead letters.
 func Drop(reason string) error {
 	return &Outcome{Action: broker.Ack, Err: orReason(nil, reason)}
 }
 
-// Release gives the message back after d without spending an attempt: a busy
-// lock, an open circuit breaker, a schema that this version does not know yet.
+// Release gives the message back after d, at least 100 ms, without spending an
+// attempt: a busy lock, an open circuit breaker, a schema that this version does not know yet.
 // It is not a failure. Where the broker cannot express that, Capabilities and
 // the table of guarantees say so.
 func Release(d time.Duration, reason string) error {
@@ -77,7 +78,8 @@ func orReason(err error, reason string) error {
 
 // BatchError is a batch handler's answer when some items failed: index to
 // error. Items that it does not name succeeded. An [Outcome] may stand as an
-// item's error.
+// item's error. End with return failed.Err(); a nil *BatchError that is returned
+// as it is counts as success.
 type BatchError struct {
 	Items map[int]error
 }

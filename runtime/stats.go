@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -23,12 +24,19 @@ type Ledger struct {
 	DeadLettered int64 `json:"dead_lettered"`
 	Released     int64 `json:"released"`
 	// Lost deliveries ended without a settlement: the lease ran out, the connection
-	// broke, the handler was stuck. The broker delivers the message again.
+	// broke, the handler was stuck. The broker delivers the message again. One whose
+	// handler still runs is counted when that returns.
 	Lost int64 `json:"lost"`
 	// InFlight are received and not yet settled.
 	InFlight int64 `json:"in_flight"`
 	// Dropped is the part of Acked that a handler dropped with [Drop].
 	Dropped int64 `json:"dropped"`
+}
+
+// String is the ledger's equation.
+func (l Ledger) String() string {
+	return fmt.Sprintf("%d received = %d acked + %d retried + %d dead-lettered + %d released + %d lost + %d in flight",
+		l.Received, l.Acked, l.Retried, l.DeadLettered, l.Released, l.Lost, l.InFlight)
 }
 
 // Balanced says whether the ledger's equation holds.
@@ -210,6 +218,40 @@ func (c *Consumer) pollQueue(ctx context.Context, stop <-chan struct{}) {
 		case <-stop:
 			return
 		case <-tick.C:
+		}
+	}
+}
+
+// stuckAfter is how long a handler may take to return after its context has
+// ended before it is reported.
+const stuckAfter = 5 * time.Second
+
+// watchStuck reports each handler that ignores its cancellation, once, until stop
+// is closed.
+func (c *Consumer) watchStuck(stop <-chan struct{}) {
+	f := c.flight
+	tick := time.NewTicker(stuckAfter)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+		now := c.now()
+		var stuck []*broker.Delivery
+		var running []time.Duration
+		f.mu.Lock()
+		for t := f.all.first; t != nil; t = t.after {
+			if t.state == stateRunning && !t.reported && now > f.attemptEnd(t, t.started)+stuckAfter {
+				t.reported = true
+				stuck, running = append(stuck, t.running.d), append(running, now-t.started)
+			}
+		}
+		f.mu.Unlock()
+		for i, d := range stuck {
+			c.log.Warn("handler ignores its cancellation; it keeps its worker, and its message until MaxLease",
+				"queue", d.Source, "message_id", d.ID, "running_for", running[i].Round(time.Second))
 		}
 	}
 }

@@ -50,8 +50,8 @@ func (a *attempt) spend(err error) (time.Duration, bool) {
 		number, prev := a.number, a.record
 		a.mu.Unlock()
 		// Outside of the lock: it calls the error's own methods.
-		record := c.recordFailure(prev, a.t, class, err, number, wall, "")
-		pause, again := c.policy.next(class, number, c.since(a.t, record), wall)
+		record := c.recordFailure(prev, a.d.Source, class, err, number, wall, "")
+		pause, again := c.policy.next(class, number, c.since(a.d, record), wall)
 		if !again || pause > maxStepWait {
 			return 0, false
 		}

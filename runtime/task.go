@@ -35,6 +35,7 @@ type task struct {
 	after  *task
 	queue  *keyQueue // of its key; nil when it has no order to keep
 
+	base    int             // number of the attempt that the broker delivered it for
 	attempt int             // number of the current or next attempt
 	record  *failure.Record // of the failures so far
 	held    time.Duration   // spent in holds between failed attempts
@@ -42,6 +43,7 @@ type task struct {
 	received time.Duration // on the consumer's clock, like all below
 	started  time.Duration // when the current attempt began
 	ended    bool          // its context was cancelled
+	reported bool          // its handler was reported as stuck
 
 	running *attempt        // the current one
 	msg     *broker.Message // of d, which the handler has too
@@ -79,11 +81,13 @@ type verdict struct {
 	follows bool // its key's earlier item failed in the same batch: run it again behind that
 }
 
-// unpin gives t a delivery of its own, because it stays: the deliveries of a
-// Receive, and often their bodies, lie together in memory.
-func (t *task) unpin() {
+// keep gives t a delivery of its own for the time after a hold. It tells the
+// handler of the next attempt; and the deliveries of a Receive, and often their
+// bodies, lie together in memory, where one that stays would keep all of them.
+func (t *task) keep() {
 	d := *t.d
 	d.Message = d.Message.Clone()
+	d.Attempt, d.Failure = t.attempt, t.record
 	t.d, t.msg = &d, d.Message
 }
 

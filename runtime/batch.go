@@ -84,7 +84,7 @@ func itemErrors(err error, n int) (some map[int]error, whole error) {
 			}
 			return b.Items, nil
 		}
-		w, ok := e.(interface{ Unwrap() error }) //nolint:errorlint // likewise
+		w, ok := e.(interface{ Unwrap() error })
 		if !ok {
 			break
 		}

@@ -68,7 +68,7 @@ func (c *Consumer) decide(t *task, r *run, err error) (v verdict) {
 			return c.release(t, v, min(max(asked.After, minRelease), maxDuration), now)
 		case broker.Retry, broker.DeadLetter: // failures, below
 		}
-		if err == error(asked) {
+		if direct, ok := err.(*Outcome); ok && direct == asked { //nolint:errorlint // unwrapped on purpose
 			err = asked.Err // what the record shall tell is the reason
 		}
 	}

@@ -19,7 +19,7 @@ func (c *Consumer) shutdown(ctx context.Context, fetched <-chan error, fetching 
 	// Running handlers have until DrainTimeout, or until we are told to hurry.
 	drain, done := context.WithTimeout(ctx, max(c.opt.DrainTimeout, 0))
 	defer done()
-	defer context.AfterFunc(c.hurry, done)()
+	defer context.AfterFunc(c.hurry, done)() //nolint:contextcheck // another's wish to end it sooner
 	if !reached(drain, f.wakeup.idle, f.isIdle) {
 		c.cancelRunning()
 		stop, done := context.WithTimeout(ctx, c.opt.StopTimeout)

@@ -2,11 +2,13 @@ package config_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/config"
+	"github.com/anyqueue/anyqueue/failure"
 	"github.com/anyqueue/anyqueue/memory"
 )
 
@@ -64,4 +66,44 @@ func ExampleParse_faults() {
 	// refunds.yaml:5:12: consumer.timeout: "30" has no unit; write 30s for seconds, or another of the units ns, us, ms, s, m, h, d
 	// refunds.yaml:6:18: consumer.drain_timeout: "0s" would mean the default, 30s; leave the key out for that, or write a negative value: handlers are cancelled at once
 	// refunds.yaml:7:3: consumer.max_attempts: is not a known key; it belongs to consumer.retry
+}
+
+// The dead letters say why they are there. One whose cause is repaired is sent
+// back: published first, and acknowledged when that is safe.
+func ExampleWorker_OpenDeadLetters() {
+	ctx, stop := context.WithCancel(context.Background())
+	w, err := config.Open(ctx, "testdata/worker.yaml", memory.Driver)
+	check(err)
+	consumer, err := w.Consumer(func(context.Context, *broker.Delivery) error {
+		stop() // one is enough for an example
+		return failure.Data(errors.New("the order is not paid yet"))
+	})
+	check(err)
+	check(w.Publisher().Publish(ctx, w.Queue(), &broker.Message{ID: "refund-A-1"}))
+	check(consumer.Run(ctx))
+
+	ctx = context.Background()
+	repaired := func(d *broker.Delivery) bool { return d.ID == "refund-A-1" }
+	dead, err := w.OpenDeadLetters(ctx)
+	check(err)
+	found, err := dead.Receive(ctx, broker.Credit{Messages: 10, Bytes: 1 << 20}) // waits until there is one
+	check(err)
+	for i := range found {
+		d := &found[i]
+		fmt.Println(d.ID, d.Failure.Class, d.Failure.Count, d.Failure.Message())
+		outcome := broker.Settlement{Delivery: d, Action: broker.Release} // leave it where it is, or
+		if repaired(d) {
+			check(w.Publisher().Publish(ctx, w.Queue(), d.Message)) // send it back,
+			outcome.Action = broker.Ack                             // and then remove it here
+		}
+		check(dead.Settle(ctx, []broker.Settlement{outcome}))
+	}
+	check(dead.Close(ctx))
+	back, err := w.Subscription().(*memory.Subscription).Broker().Messages(w.Queue())
+	check(err)
+	check(w.Close(ctx))
+	fmt.Println(len(back), "back in its queue")
+	// Output:
+	// refund-A-1 data 1 the order is not paid yet
+	// 1 back in its queue
 }

@@ -435,3 +435,18 @@ func TestBreakerReportsEveryFault(t *testing.T) {
 	wantFaults(t, middleware.CircuitBreaker(middleware.BreakerOptions{Name: "x", OpenFor: time.Hour, MaxOpenFor: time.Minute}).Err, "MaxOpenFor")
 	wantFaults(t, middleware.CircuitBreaker(middleware.BreakerOptions{Name: "x", Probes: 4, RampTo: 3}).Err, "RampTo")
 }
+
+// A clock that stands behind the breaker's beginning, as one that was set back or
+// a bubble's does, is no reason to fail: calls count as at the beginning.
+func TestBreakerWorksWithAClockBehindItsBeginning(t *testing.T) {
+	b := newBank(t, middleware.BreakerOptions{})
+	synctest.Test(t, func(t *testing.T) { // begins in the year 2000
+		b.t = t
+		if err := b.deliver(20); err != nil {
+			t.Error(err)
+		}
+		b.down = errBankDown
+		b.deliver(20)
+		b.wantState(middleware.BreakerOpen)
+	})
+}

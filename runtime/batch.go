@@ -70,7 +70,14 @@ func (c *Consumer) callBatch(ctx context.Context, batch []*broker.Delivery) (err
 // items, or one for all of them. A BatchError counts as such only when it is the
 // whole answer: joined with another error it would leave open what that is about.
 func itemErrors(err error, n int) (some map[int]error, whole error) {
-	for e := err; e != nil; {
+	defer func() {
+		if p := recover(); p != nil { // an error whose methods panic
+			some, whole = nil, failure.Recovered(p)
+		}
+	}()
+	const depth = 64 // an error can wrap itself
+	e := err
+	for range depth {
 		b, ok := e.(*BatchError) //nolint:errorlint // it looks at single links itself
 		switch {
 		case ok && b == nil: // returned as it is, without Err

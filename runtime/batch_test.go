@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,4 +180,84 @@ func TestAmbiguousAnswerOfABatchAcknowledgesNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A batch handler that ends its goroutine fails its items; the chains around it
+// end too, so that what they deferred runs.
+func TestGoexitInABatchEndsTheChainsAroundIt(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		var g gauge
+		around := runtime.Middleware{Name: "around", Wrap: func(next runtime.Handler) runtime.Handler {
+			return func(ctx context.Context, d *broker.Delivery) error {
+				defer g.enter()()
+				return next(ctx, d)
+			}
+		}}
+		x := w.runBatch(func(context.Context, []*broker.Delivery) error {
+			goexit()
+			return nil
+		}, runtime.Options{BatchSize: 2, Middleware: []runtime.Middleware{around}, Retry: runtime.RetryPolicy{Backoff: noJitter}})
+		w.publish(body("a"), body("b"))
+		settleDown(time.Hour)
+		x.wantLedger(runtime.Ledger{Retried: 4, DeadLettered: 2}) // a bug has 3 attempts
+		if g.now != 0 || g.peak() != 2 {
+			t.Errorf("%d chains have not ended, at most %d ran", g.now, g.peak())
+		}
+	})
+}
+
+// What middleware turns away is not overtaken by its key: what follows it is not
+// acknowledged but runs again behind it.
+func TestItemThatMiddlewareTurnsAwayIsNotOvertakenByItsKey(t *testing.T) {
+	inWorld(t, memory.Queue{Without: memory.Without{KeyOrder: true}}, func(w *world) {
+		var done record
+		var turnedAway atomic.Bool
+		gate := runtime.Middleware{Name: "gate", Wrap: func(next runtime.Handler) runtime.Handler {
+			return func(ctx context.Context, d *broker.Delivery) error {
+				if string(d.Body) == "1" && !turnedAway.Swap(true) {
+					return runtime.Release(time.Second, "not yet")
+				}
+				return next(ctx, d)
+			}
+		}}
+		x := w.runBatch(func(_ context.Context, batch []*broker.Delivery) error {
+			for _, d := range batch {
+				done.add("%s", d.Body)
+			}
+			return nil
+		}, runtime.Options{Ordering: runtime.OrderKey, BatchSize: 2, Middleware: []runtime.Middleware{gate}})
+		w.publish(keyed("k", "1"), keyed("k", "2"))
+		settleDown(time.Minute)
+		if got := done.all(); !equal(got, []string{"1", "2"}) {
+			t.Errorf("handled %v", got)
+		}
+		x.wantLedger(runtime.Ledger{Acked: 2})
+	})
+}
+
+// What follows failing items of its key runs again behind them, but not again
+// with every attempt of each: no more often than Explain says.
+func TestWhatFollowsFailingItemsRunsNoMoreOftenThanExplainSays(t *testing.T) {
+	inWorld(t, memory.Queue{Without: memory.Without{KeyOrder: true}}, func(w *world) {
+		var last record
+		x := w.runBatch(func(_ context.Context, batch []*broker.Delivery) error {
+			var failed *runtime.BatchError
+			for i, d := range batch {
+				if string(d.Body) == "9" {
+					last.add("run")
+					continue
+				}
+				failed = failed.Fail(i, errors.New("no luck"))
+			}
+			return failed.Err()
+		}, runtime.Options{Ordering: runtime.OrderKey, BatchSize: 10, MaxAbandoned: 1})
+		for i := range 10 {
+			w.publish(keyed("k", fmt.Sprint(i)))
+		}
+		settleDown(time.Hour)
+		if most := x.Explain().MaxRuns; last.count() > most {
+			t.Errorf("ran %d times; Explain says %d at the most", last.count(), most)
+		}
+		x.wantLedger(runtime.Ledger{Acked: 1, Retried: 0, DeadLettered: 9})
+	})
 }

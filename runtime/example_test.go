@@ -13,17 +13,20 @@ import (
 	"github.com/anyqueue/anyqueue/runtime"
 )
 
+// check ends a program that cannot go on.
+func check(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
 // A worker: a handler, a queue, a policy. The same handler runs on every broker.
 func Example() {
 	ctx, stop := context.WithCancel(context.Background())
 	mq := memory.New(memory.Options{})
-	if err := mq.Declare(memory.Queue{Name: "refunds"}); err != nil {
-		log.Fatal(err)
-	}
+	check(mq.Declare(memory.Queue{Name: "refunds"}))
 	sub, err := mq.Subscribe("refunds", memory.SubscribeOptions{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	type refund struct{ Order string }
 	handler := runtime.JSON(func(ctx context.Context, r refund, d *broker.Delivery) error {
 		fmt.Printf("refund %s, attempt %d\n", r.Order, d.Attempt)
@@ -34,10 +37,8 @@ func Example() {
 		return nil
 	})
 	worker, err := runtime.New(sub, handler, runtime.Options{Concurrency: 16, Timeout: 30 * time.Second})
-	if err != nil {
-		log.Fatal(err) // every fault at once
-	}
-	_ = mq.Publisher().Publish(ctx, "refunds", &broker.Message{Body: []byte(`{"Order": "A-1"}`)})
+	check(err) // every fault at once
+	check(mq.Publisher().Publish(ctx, "refunds", &broker.Message{ID: "refund-A-1", Body: []byte(`{"Order": "A-1"}`)}))
 	fmt.Println(worker.Run(ctx), worker.Ledger().Balanced())
 	// Output:
 	// refund A-1, attempt 1

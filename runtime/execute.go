@@ -70,7 +70,9 @@ func (c *Consumer) handBack(r *run) {
 	f.workers.running--
 	var lost undoneKeys // what follows a lost item of its key comes again after it
 	for i, t := range r.tasks {
-		t.d.Message = t.msg // whatever the handler made of it
+		if t.d.Message != t.msg { // the handler replaced it; what it may still read is not written otherwise
+			t.d.Message = t.msg
+		}
 		v := &r.verdicts[i]
 		switch {
 		case t.lost != nil:

@@ -229,3 +229,72 @@ func TestHeldMessagesTakeAtMostHalfOfMaxInFlight(t *testing.T) {
 		}
 	})
 }
+
+// A dead letter that the broker will never take as it is (too large with its
+// record) is tried without what can be left out; when that is refused too, it
+// stays, rarely tried again, and health is bad at once.
+func TestDeadLetterThatIsTooLargeGoesWithABriefRecordOrStaysWithoutALoop(t *testing.T) {
+	for name, takesBrief := range map[string]bool{"taken with a brief record": true, "never taken": false} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, memory.Queue{}, func(w *world) {
+				var calls atomic.Int64
+				refuse := func(_ context.Context, op memory.Op) memory.Fault {
+					calls.Add(1)
+					if len(op.Settlement.Failure.Attempts) == 0 && takesBrief {
+						return memory.Fault{}
+					}
+					return memory.Fail(broker.ErrTooLarge)
+				}
+				if err := w.broker.Inject(w.queue, memory.Faults{Settle: refuse}); err != nil {
+					t.Fatal(err)
+				}
+				x := w.run(func(context.Context, *broker.Delivery) error { return failure.Data(errors.New("hopeless")) }, runtime.Options{})
+				w.publish(body("bad"))
+				settleDown(50 * time.Millisecond)
+				x.wantHealth(false, "cannot be settled")
+				settleDown(24 * time.Hour)
+				if takesBrief {
+					w.wantLeft(0, 1)
+					x.wantHealth(true, "running")
+				} else if n := calls.Load(); n > 24*60 {
+					t.Errorf("%d tries in a day: that is a loop", n)
+				}
+			})
+		})
+	}
+}
+
+// What was buffered while handlers were quick goes back when they have become
+// slow, so that another process can take it.
+func TestBufferIsGivenBackWhenHandlersHaveBecomeSlow(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		var slow atomic.Bool
+		busy := w.run(func(ctx context.Context, _ *broker.Delivery) error {
+			if !slow.Load() {
+				return nil
+			}
+			select {
+			case <-time.After(time.Minute):
+			case <-ctx.Done():
+			}
+			return nil
+		}, runtime.Options{Concurrency: 1, MaxInFlight: 1000})
+		for range 100 {
+			w.publish(body("quick"))
+		}
+		settleDown(time.Second)
+		slow.Store(true)
+		for range 500 {
+			w.publish(body("slow"))
+		}
+		settleDown(100 * time.Millisecond)
+		if s := busy.Stats(); s.Ready < 400 {
+			t.Fatalf("nothing is buffered: %+v", s)
+		}
+		idle := w.run(func(context.Context, *broker.Delivery) error { return nil }, runtime.Options{Concurrency: 100})
+		settleDown(3 * time.Minute)
+		if s := busy.Stats(); s.Ready > 0 || idle.Ledger().Acked < 490 {
+			t.Errorf("%d wait at the consumer that does one a minute; the idle one did %d", s.Ready, idle.Ledger().Acked)
+		}
+	})
+}

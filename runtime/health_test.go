@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
 	"github.com/anyqueue/anyqueue/memory"
 	"github.com/anyqueue/anyqueue/runtime"
 )
@@ -113,5 +114,42 @@ func TestHealthHandlerServesTheReport(t *testing.T) {
 		if code, h := get(); code != http.StatusServiceUnavailable || h.Healthy {
 			t.Errorf("%d %+v", code, h)
 		}
+	})
+}
+
+// Other messages being settled do not hide that some cannot be.
+func TestHealthTellsOfUnsettledOutcomesWhileOthersAreSettled(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		refuse := memory.When(func(op memory.Op) bool { return op.Settlement.Action == broker.DeadLetter },
+			memory.Always(memory.Fail(broker.ErrFull)))
+		if err := w.broker.Inject(w.queue, memory.Faults{Settle: refuse}); err != nil {
+			t.Fatal(err)
+		}
+		x := w.run(func(_ context.Context, d *broker.Delivery) error {
+			if string(d.Body) == "bad" {
+				return failure.Data(errors.New("hopeless"))
+			}
+			return nil
+		}, runtime.Options{StallAfter: time.Minute})
+		w.publish(body("bad"), body("bad"))
+		for range 120 {
+			w.publish(body("good"))
+			settleDown(time.Second)
+		}
+		x.wantHealth(false, "2 outcomes cannot be settled")
+	})
+}
+
+// A batch that is being gathered, as it was configured, is no stall.
+func TestHealthDoesNotTakeGatheringABatchForAStall(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		x := w.runBatch(func(context.Context, []*broker.Delivery) error { return nil },
+			runtime.Options{BatchWait: 5 * time.Minute, StallAfter: time.Minute})
+		settleDown(2 * time.Minute)
+		w.publish(body("a"))
+		settleDown(4 * time.Minute)
+		x.wantHealth(true, "running")
+		settleDown(2 * time.Minute)
+		x.wantLedger(runtime.Ledger{Acked: 1})
 	})
 }

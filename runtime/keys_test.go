@@ -123,3 +123,25 @@ func TestMessagesWithoutAKeyRunInParallelUnderKeyOrder(t *testing.T) {
 		}
 	})
 }
+
+// A wait that a handler asks for and that outlasts every lease is cut to what a
+// lease allows where it must be held: its key is not overtaken.
+func TestWaitBeyondTheLeaseIsCutRatherThanOvertaken(t *testing.T) {
+	inWorld(t, memory.Queue{Without: memory.Without{KeyOrder: true}}, func(w *world) {
+		var done record
+		start := time.Now()
+		x := w.run(func(_ context.Context, d *broker.Delivery) error {
+			if string(d.Body) == "1" && d.Attempt == 1 {
+				return runtime.RetryAfter(2*time.Hour, errors.New("come back later"))
+			}
+			done.add("%s within the hour: %v", d.Body, time.Since(start) < time.Hour)
+			return nil
+		}, runtime.Options{Ordering: runtime.OrderKey, MaxLease: time.Hour})
+		w.publish(keyed("k", "1"), keyed("k", "2"))
+		settleDown(5 * time.Hour)
+		if got := done.all(); !equal(got, []string{"1 within the hour: true", "2 within the hour: true"}) {
+			t.Errorf("done: %v", got)
+		}
+		x.wantLedger(runtime.Ledger{Acked: 2})
+	})
+}

@@ -243,7 +243,7 @@ func (c *Consumer) leasesLost(running []*attempt) {
 	}
 	for i, a := range running {
 		c.log.Warn("lease lost while its handler runs; the handler is cancelled and its outcome will not be settled",
-			"queue", a.t.d.Source, "message_id", a.t.d.ID, "attempt", a.t.d.Attempt, "error", causes[i])
+			"queue", a.d.Source, "message_id", a.d.ID, "attempt", a.d.Attempt, "error", causes[i])
 		a.cancel(causes[i])
 	}
 }

@@ -204,3 +204,36 @@ func TestTimeoutFailsTheAttemptAndTheSlotStaysTakenUntilTheHandlerReturns(t *tes
 		}
 	})
 }
+
+// A broker that ends leases a little earlier than the capabilities promise, as
+// latency makes it seem, still sees the attempt end as a timeout, in time.
+func TestLeaseCapIsATimeoutDespiteLatency(t *testing.T) {
+	inWorld(t, memory.Queue{Lease: 30 * time.Second, MaxLease: 2 * time.Minute}, func(w *world) {
+		if err := w.broker.Inject(w.queue, memory.Faults{
+			ReceiveCall: memory.Slow(50 * time.Millisecond), ExtendCall: memory.Slow(50 * time.Millisecond), SettleCall: memory.Slow(50 * time.Millisecond),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		x := w.run(func(ctx context.Context, _ *broker.Delivery) error {
+			<-ctx.Done()
+			return context.Cause(ctx)
+		}, runtime.Options{Retry: runtime.RetryPolicy{MaxAttempts: 2, Backoff: noJitter}})
+		w.publish(body("a"))
+		settleDown(time.Hour)
+		x.wantLedger(runtime.Ledger{Retried: 1, DeadLettered: 1})
+	})
+}
+
+// An outcome does not wait for others to be settled with when its lease would
+// end meanwhile.
+func TestSettlementDoesNotLingerBeyondItsLease(t *testing.T) {
+	inWorld(t, memory.Queue{Lease: time.Second, Without: memory.Without{Extend: true}}, func(w *world) {
+		x := w.runOn(w.subscribe(memory.SubscribeOptions{SettleLinger: 200 * time.Millisecond}), func(context.Context, *broker.Delivery) error {
+			time.Sleep(850 * time.Millisecond) // of the 900 that its lease lets it have
+			return nil
+		}, runtime.Options{})
+		w.publish(body("a"))
+		settleDown(time.Minute)
+		x.wantLedger(runtime.Ledger{Acked: 1})
+	})
+}

@@ -37,7 +37,7 @@ type Options struct {
 	Concurrency int
 	// MaxInFlight is the most messages that are received and not yet settled:
 	// running, waiting for a worker, held for a retry, waiting to be settled.
-	// Default 4 times Concurrency, at least 16; at least Concurrency. The buffer of
+	// Default 16 times Concurrency, at least 64; at least Concurrency. The buffer of
 	// messages that wait for a worker is kept far smaller while handlers are slow,
 	// so that nothing waits here that another worker could do.
 	MaxInFlight int

@@ -91,6 +91,9 @@ func (s *settler) take() bool {
 		if t == nil {
 			break
 		}
+		if t.state == stateDone {
+			continue // shutdown gave up on it meanwhile
+		}
 		if t.lost != nil {
 			f.doneLost(t, now)
 			continue

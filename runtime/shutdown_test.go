@@ -169,3 +169,24 @@ func TestOutcomesThatCannotBeSettledAtShutdownAreReported(t *testing.T) {
 		w.wantLeft(1, 0)
 	})
 }
+
+// A Settle that is still under way when shutdown gives up on it counts its
+// messages once, as lost, whatever it answers later.
+func TestSettleThatOutlastsShutdownCountsOnce(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		if err := w.broker.Inject(w.queue, memory.Faults{SettleCall: memory.Slow(20 * time.Second)}); err != nil {
+			t.Fatal(err)
+		}
+		x := w.run(func(context.Context, *broker.Delivery) error { return nil }, runtime.Options{StopTimeout: 5 * time.Second})
+		w.publish(body("a"), body("b"))
+		settleDown(time.Second)
+		if err := x.shutdown(); err == nil {
+			t.Error("Run returned nil although outcomes were not settled")
+		}
+		settleDown(time.Minute)
+		x.wantLedger(runtime.Ledger{Lost: 2})
+		if s := x.Stats(); s.Bytes != 0 {
+			t.Errorf("%d bytes are in flight after Run", s.Bytes)
+		}
+	})
+}

@@ -15,7 +15,8 @@ import (
 const (
 	defaultConcurrency  = 10
 	maxConcurrency      = 100_000
-	minMaxInFlight      = 16
+	inFlightPerWorker   = 16
+	minMaxInFlight      = 64
 	defaultMaxBytes     = 64 << 20
 	defaultMaxLease     = time.Hour
 	defaultMaxAbandoned = 5
@@ -37,7 +38,7 @@ var defaultBackoff = Backoff{Initial: 200 * time.Millisecond, Max: time.Minute, 
 // withDefaults fills in what is zero and does not depend on the broker.
 func (o Options) withDefaults() Options {
 	or(&o.Concurrency, defaultConcurrency)
-	or(&o.MaxInFlight, max(4*o.Concurrency, minMaxInFlight))
+	or(&o.MaxInFlight, max(inFlightPerWorker*o.Concurrency, minMaxInFlight))
 	or(&o.MaxInFlightBytes, defaultMaxBytes)
 	or(&o.Ordering, OrderNone)
 	or(&o.MaxAbandoned, defaultMaxAbandoned)
@@ -72,7 +73,7 @@ func (o Options) Validate() error {
 	d := o.withDefaults()
 	f.within("Concurrency", d.Concurrency, 1, maxConcurrency, defaultConcurrency)
 	f.check(d.MaxInFlight >= d.Concurrency, "MaxInFlight", o.MaxInFlight,
-		fmt.Sprintf("must be at least Concurrency (%d); leave it out for %d", d.Concurrency, max(4*d.Concurrency, minMaxInFlight)))
+		fmt.Sprintf("must be at least Concurrency (%d); leave it out for %d", d.Concurrency, max(inFlightPerWorker*d.Concurrency, minMaxInFlight)))
 	f.check(d.MaxInFlightBytes >= 1, "MaxInFlightBytes", o.MaxInFlightBytes, "must be at least 1; leave it out for 64 MiB")
 	f.check(d.Ordering == OrderNone || d.Ordering == OrderKey, "Ordering", o.Ordering, `must be "none" or "key"`)
 	f.check(o.Timeout >= 0, "Timeout", o.Timeout, "must not be negative; leave it out for no limit")
@@ -216,11 +217,11 @@ func (o Options) checkWaits(f *faults, b broker.Capabilities, batch bool) {
 		limit = min(limit, b.Lease)
 	}
 	limit -= leaseMargin(limit)
-	if batch {
+	if batch && o.Timeout < limit {
 		f.check(o.BatchWait+o.Timeout < limit, "BatchWait", o.BatchWait, fmt.Sprintf(
 			"with Timeout (%s) it reaches what a lease allows on %s (%s): a batch would never run; shorten it", o.Timeout, b.Broker, limit))
 	}
-	held := b.MaxDelay == 0 || o.Ordering == OrderKey && !(b.KeyOrder && b.DelayKeepsOrder)
+	held := b.MaxDelay == 0 || o.Ordering == OrderKey && b.Keys && !(b.KeyOrder && b.DelayKeepsOrder)
 	p := newPolicy(o.Retry)
 	if longest := p.longestWait(); held && o.Retry.MaxAttempts > 1 {
 		f.check(longest < limit, "Retry.Backoff", nil, fmt.Sprintf(

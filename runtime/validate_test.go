@@ -82,6 +82,7 @@ func TestUniqueMiddlewareTwiceIsAFault(t *testing.T) {
 // What a broker makes impossible is refused at construction.
 func TestImpossibleCombinationsWithTheBrokerAreRefused(t *testing.T) {
 	ok := func(context.Context, *broker.Delivery) error { return nil }
+	okBatch := func(context.Context, []*broker.Delivery) error { return nil }
 	for name, c := range map[string]struct {
 		queue   memory.Queue
 		options runtime.Options
@@ -89,6 +90,20 @@ func TestImpossibleCombinationsWithTheBrokerAreRefused(t *testing.T) {
 	}{
 		"timeout beyond a lease that cannot be extended": {
 			memory.Queue{Lease: 10 * time.Second, Without: memory.Without{Extend: true}}, runtime.Options{Timeout: 10 * time.Second}, "Timeout",
+		},
+		"batch wait beyond a lease that cannot be extended": {
+			memory.Queue{Lease: 30 * time.Second, Without: memory.Without{Extend: true}}, runtime.Options{BatchWait: time.Minute}, "BatchWait",
+		},
+		"batch wait beyond the longest lease": {
+			memory.Queue{}, runtime.Options{BatchWait: 2 * time.Minute, MaxLease: time.Minute}, "BatchWait",
+		},
+		"held retries beyond a lease that cannot be extended": {
+			memory.Queue{Lease: 30 * time.Second, Without: memory.Without{KeyOrder: true, Extend: true}},
+			runtime.Options{Ordering: runtime.OrderKey},
+			"Retry.Backoff",
+		},
+		"held retries beyond the longest lease": {
+			memory.Queue{Without: memory.Without{Delay: true}}, runtime.Options{MaxLease: 30 * time.Second}, "Retry.Backoff",
 		},
 		"lease beyond the broker's cap":      {memory.Queue{MaxLease: time.Minute}, runtime.Options{MaxLease: time.Hour}, "MaxLease"},
 		"hold beyond the lease's cap":        {memory.Queue{MaxLease: time.Minute}, runtime.Options{Retry: runtime.RetryPolicy{MaxHold: time.Minute}}, "Retry.MaxHold"},
@@ -99,6 +114,9 @@ func TestImpossibleCombinationsWithTheBrokerAreRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, c.queue, func(w *world) {
 				_, err := runtime.New(w.subscribe(memory.SubscribeOptions{}), ok, c.options)
+				if c.options.BatchWait != 0 {
+					_, err = runtime.NewBatch(w.subscribe(memory.SubscribeOptions{}), okBatch, c.options)
+				}
 				if got := faultyFields(err); !slices.Equal(got, []string{c.want}) || !errors.Is(err, broker.ErrInvalid) {
 					t.Errorf("got %v", err)
 				}
@@ -118,6 +136,24 @@ func TestNilHandlerAndNilSubscriptionAreRefused(t *testing.T) {
 		}
 		if h := runtime.JSON[int](nil); h != nil {
 			t.Error("a typed handler hides that it is nil")
+		}
+	})
+}
+
+// Middleware whose Wrap returns nil is refused: it would take the chain away.
+func TestMiddlewareThatWrapsToNilIsRefused(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		outer := runtime.Middleware{Name: "outer", Wrap: func(h runtime.Handler) runtime.Handler { return h }}
+		null := runtime.Middleware{Name: "null", Wrap: func(runtime.Handler) runtime.Handler { return nil }}
+		o := runtime.Options{Middleware: []runtime.Middleware{outer, null}}
+		want := []string{"Middleware[1].Wrap"}
+		_, err := runtime.New(w.subscribe(memory.SubscribeOptions{}), func(context.Context, *broker.Delivery) error { return nil }, o)
+		if got := faultyFields(err); !slices.Equal(got, want) {
+			t.Errorf("New: %v", err)
+		}
+		_, err = runtime.NewBatch(w.subscribe(memory.SubscribeOptions{}), func(context.Context, []*broker.Delivery) error { return nil }, o)
+		if got := faultyFields(err); !slices.Equal(got, want) {
+			t.Errorf("NewBatch: %v", err)
 		}
 	})
 }

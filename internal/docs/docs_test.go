@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,12 +56,51 @@ func TestGuaranteesTableFollowsFromTheCapabilities(t *testing.T) {
 	t.Errorf("README.md's table of guarantees is out of date; run go test ./internal/docs -update. It should be:\n%s", Guarantees(capabilities(t)...))
 }
 
-// The README's program is the runtime's Example, which is compiled and run.
-func TestReadmesProgramIsTheExample(t *testing.T) {
-	example := between(t, read(t, filepath.Join(root, "runtime", "example_test.go")), "func Example() {\n", "\t// Output:")
-	program := between(t, read(t, filepath.Join(root, "README.md")), "## A worker\n\n```go\n", "```")
-	if got, want := flatten(program), flatten(example); got != want {
-		t.Errorf("README.md's program differs from runtime's Example:\n%s\n--- want\n%s", got, want)
+// The README's programs are the Examples, which are compiled and run; every other
+// piece of Go in it is an excerpt of a file of the tree, with what it omits marked.
+func TestReadmesProgramsAreTheExamples(t *testing.T) {
+	file, _, _ := strings.Cut(read(t, filepath.Join(root, "config", "example_program_test.go")), "\t// Output:")
+	file = regexp.MustCompile(`(?m)^// .*\n`).ReplaceAllString(file, "")
+	file = strings.NewReplacer("package config_test", "package main", "func Example_program()", "func main()", "testdata/worker.yaml", "worker.yaml").Replace(file) + "}"
+	programs := []string{
+		flatten(between(t, read(t, filepath.Join(root, "runtime", "example_test.go")), "func Example() {\n", "\t// Output:")),
+		flatten(file),
+		flatten(between(t, read(t, filepath.Join(root, "config", "example_test.go")), "== \"refund-A-1\" }\n", "\tback, err :=")),
+	}
+	order := strings.ReplaceAll(read(t, filepath.Join(root, "middleware", "doc.go")), "//\t", "")
+	test := flatten(read(t, filepath.Join(root, "examples", "testing", "main_test.go")))
+
+	shown := fenced(read(t, filepath.Join(root, "README.md")), "go")
+	for _, p := range programs {
+		if !slices.Contains(shown, p) {
+			t.Errorf("README.md does not show this program:\n%s", p)
+		}
+	}
+	for _, s := range shown {
+		if !slices.Contains(programs, s) && !excerpt(s, flatten(order)) && !excerpt(s, test) {
+			t.Errorf("README.md shows Go that stands nowhere in the tree:\n%s", s)
+		}
+	}
+}
+
+// excerpt says whether the parts of s, between lines that mark an omission, stand
+// in text in their order.
+func excerpt(s, text string) bool {
+	for part := range strings.SplitSeq(s, "\n// ...\n") {
+		_, rest, ok := strings.Cut(text, part)
+		if !ok {
+			return false
+		}
+		text = rest
+	}
+	return true
+}
+
+// The README's configuration file is the one that its program opens.
+func TestReadmesConfigurationIsTheOneThatItsProgramOpens(t *testing.T) {
+	want := flatten(read(t, filepath.Join(root, "config", "testdata", "worker.yaml")))
+	if got := fenced(read(t, filepath.Join(root, "README.md")), "yaml"); !slices.Equal(got, []string{want}) {
+		t.Errorf("README.md shows %q, want config/testdata/worker.yaml once:\n%s", got, want)
 	}
 }
 
@@ -106,11 +146,20 @@ func between(t *testing.T, s, begin, end string) string {
 	return body
 }
 
-// flatten removes indentation.
+// fenced returns the page's blocks of a language, flattened.
+func fenced(page, language string) []string {
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```").FindAllStringSubmatch(page, -1) {
+		blocks = append(blocks, flatten(m[1]))
+	}
+	return blocks
+}
+
+// flatten makes texts equal that differ in indentation and alignment alone.
 func flatten(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	for i := range lines {
-		lines[i] = strings.TrimSpace(lines[i])
+		lines[i] = strings.Join(strings.Fields(lines[i]), " ")
 	}
 	return strings.Join(lines, "\n")
 }

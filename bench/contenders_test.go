@@ -87,7 +87,7 @@ func TestBatchesOfTheRuntimeAreCounted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Receive < 1 || b.Receive > 64 || b.Settle < 1 || b.Settle > 64 {
-		t.Errorf("batches %+v, want each between 1 and the default MaxInFlight of 64", b)
+	if b.Receive < 1 || b.Receive > 256 || b.Settle < 1 || b.Settle > 256 {
+		t.Errorf("batches %+v, want each between 1 and the default MaxInFlight of 256", b)
 	}
 }

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
@@ -44,14 +43,14 @@ func (c *category) ErrorType() string { return c.code }
 
 // FinalReceive says whether calling Receive again is of no use after err.
 func FinalReceive(err error) bool {
-	return errors.Is(err, ErrClosed) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrAccessDenied) || errors.Is(err, ErrUnsupported)
+	return failure.Is(err, ErrClosed) || failure.Is(err, ErrNotFound) || failure.Is(err, ErrAccessDenied) || failure.Is(err, ErrUnsupported)
 }
 
 // FinalSettle says whether the same settlement will never succeed after err. One
 // that matches [ErrLeaseLost] is final because the delivery is gone, any other
 // although it is still leased.
 func FinalSettle(err error) bool {
-	return errors.Is(err, ErrLeaseLost) || errors.Is(err, ErrUnsupported) || errors.Is(err, ErrTooLarge)
+	return failure.Is(err, ErrLeaseLost) || failure.Is(err, ErrUnsupported) || failure.Is(err, ErrTooLarge)
 }
 
 // Failed is one failed element of a batch.

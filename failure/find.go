@@ -20,3 +20,24 @@ func Find[T error](err error) (T, bool) {
 	var zero T
 	return zero, false
 }
+
+// Is says whether target is in err's tree, as errors.Is does, within the bounds of
+// [Find] and whatever the methods of the errors do.
+func Is(err, target error) bool {
+	for n := range nodes(err) {
+		if matches(n.err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// matches says whether one error is target, or says so itself.
+func matches(err, target error) (yes bool) {
+	defer guard()
+	if err == target { //nolint:errorlint // each link of the tree is compared on its own
+		return true
+	}
+	x, ok := err.(interface{ Is(error) bool }) //nolint:errorlint // likewise
+	return ok && x.Is(target)
+}

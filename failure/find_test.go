@@ -20,6 +20,9 @@ func TestFindBearsHostileErrors(t *testing.T) {
 	if got, ok := failure.Find[*fs.PathError](fmt.Errorf("a: %w", errors.Join(errors.New("b"), want))); !ok || got != want {
 		t.Errorf("found %v %v", got, ok)
 	}
+	if !failure.Is(fmt.Errorf("a: %w", errors.Join(errors.New("b"), fs.ErrExist)), fs.ErrExist) {
+		t.Error("Is does not find what errors.Is finds")
+	}
 	round := &loop{}
 	round.next = round
 	for name, err := range map[string]error{
@@ -27,6 +30,9 @@ func TestFindBearsHostileErrors(t *testing.T) {
 	} {
 		if got, ok := failure.Find[*fs.PathError](err); ok {
 			t.Errorf("%s: found %v", name, got)
+		}
+		if failure.Is(err, fs.ErrExist) {
+			t.Errorf("%s is fs.ErrExist", name)
 		}
 	}
 }

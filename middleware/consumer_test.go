@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,6 +59,25 @@ func (w *world) consume(queue string, h runtime.Handler, o runtime.Options) (c *
 	if c, err = runtime.New(sub, h, o); err != nil {
 		w.Fatal(err)
 	}
+	return c, w.start(c)
+}
+
+// consumeBatch is consume for a batch handler.
+func (w *world) consumeBatch(queue string, h runtime.BatchHandler, o runtime.Options) {
+	w.Helper()
+	sub, err := w.broker.Subscribe(queue, memory.SubscribeOptions{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	o.Logger = slog.New(slog.DiscardHandler)
+	c, err := runtime.NewBatch(sub, h, o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.start(c)
+}
+
+func (w *world) start(c *runtime.Consumer) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- c.Run(ctx) }()
@@ -70,7 +90,7 @@ func (w *world) consume(queue string, h runtime.Handler, o runtime.Options) (c *
 			w.Errorf("ledger after Run: %+v", l)
 		}
 	})
-	return c, stop
+	return stop
 }
 
 // drained waits until the queue is empty, at most for a day, and returns its
@@ -192,12 +212,8 @@ func TestRedeliveryOfAFailedMessageRunsBehindDedupe(t *testing.T) {
 // for one.
 func TestBatchHandlerSeesNoDuplicates(t *testing.T) {
 	inWorld(t, func(w *world) {
-		sub, err := w.broker.Subscribe("jobs", memory.SubscribeOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
 		var tries, handled tally
-		c, err := runtime.NewBatch(sub, func(_ context.Context, batch []*broker.Delivery) error {
+		w.consumeBatch("jobs", func(_ context.Context, batch []*broker.Delivery) error {
 			var failed *runtime.BatchError
 			for i, d := range batch {
 				if tries.add(d.ID) == 1 {
@@ -207,23 +223,40 @@ func TestBatchHandlerSeesNoDuplicates(t *testing.T) {
 				handled.add(d.ID)
 			}
 			return failed.Err()
-		}, runtime.Options{BatchSize: 5, Logger: slog.New(slog.DiscardHandler), Middleware: []runtime.Middleware{
-			middleware.Dedupe(newStore(t), day),
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		go func() { done <- c.Run(ctx) }()
+		}, runtime.Options{BatchSize: 5, Middleware: []runtime.Middleware{middleware.Dedupe(newStore(t), day)}})
 		w.publish("jobs", numbered(20)...)
 		w.publish("jobs", numbered(20)...)
 		w.drained("jobs")
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
 		handled.wantEach(t, 20, 1)
+	})
+}
+
+// What follows a failed item of its key in a batch is to run again behind it, so
+// that it is not marked as done.
+func TestDedupeLetsWhatFollowsAFailedItemRunAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		if err := w.broker.Declare(memory.Queue{Name: "keyed", Without: memory.Without{KeyOrder: true}}); err != nil {
+			t.Fatal(err)
+		}
+		var ran []string
+		w.consumeBatch("keyed", func(_ context.Context, batch []*broker.Delivery) error {
+			var failed *runtime.BatchError
+			if len(ran) == 0 {
+				failed = failed.Fail(0, errHandler)
+			}
+			for _, d := range batch {
+				ran = append(ran, string(d.Body))
+			}
+			return failed.Err()
+		}, runtime.Options{
+			Concurrency: 1, Ordering: runtime.OrderKey, BatchSize: 2,
+			Middleware: []runtime.Middleware{middleware.Dedupe(newStore(t), day)},
+		})
+		w.publish("keyed", &broker.Message{Key: "k", Body: []byte("1")}, &broker.Message{Key: "k", Body: []byte("2")})
+		w.drained("keyed")
+		if !slices.Equal(ran, []string{"1", "2", "1", "2"}) {
+			t.Errorf("ran %v", ran)
+		}
 	})
 }
 

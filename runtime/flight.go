@@ -248,6 +248,7 @@ func (f *flight) giveBackFollowers(t *task) {
 	for x := t.queue.waiting.pop(); x != nil; x = t.queue.waiting.pop() {
 		x.queue = nil
 		f.giveBack(x)
+		x.verdict.after = t.verdict.after // not before it
 	}
 }
 

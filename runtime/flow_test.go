@@ -298,3 +298,72 @@ func TestBufferIsGivenBackWhenHandlersHaveBecomeSlow(t *testing.T) {
 		}
 	})
 }
+
+// A settlement that is refused because the lease is gone is counted as lost, not
+// as what it would have been.
+func TestSettlementOfALostLeaseIsCountedAsLost(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		if err := w.broker.Inject(w.queue, memory.Faults{Settle: memory.Next(1, memory.Fail(broker.ErrLeaseLost))}); err != nil {
+			t.Fatal(err)
+		}
+		x := w.run(func(context.Context, *broker.Delivery) error { return nil }, runtime.Options{})
+		w.publish(body("a"))
+		settleDown(time.Second)
+		x.wantLedger(runtime.Ledger{Lost: 1})
+		settleDown(time.Minute)
+		x.wantLedger(runtime.Ledger{Lost: 1, Acked: 1})
+	})
+}
+
+// A retry that is decided while the consumer drains goes back with its count
+// instead of being held by a process that ends.
+func TestRetryDecidedDuringTheDrainIsReleasedWithItsCount(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		x := w.run(func(context.Context, *broker.Delivery) error {
+			time.Sleep(10 * time.Second)
+			return errors.New("no luck")
+		}, runtime.Options{Retry: runtime.RetryPolicy{MaxHold: time.Minute, Backoff: noJitter}})
+		w.publish(body("a"))
+		settleDown(time.Second)
+		if err := x.shutdown(); err != nil {
+			t.Error(err)
+		}
+		x.wantLedger(runtime.Ledger{Released: 1})
+		if queue, _ := w.left(); len(queue) != 1 || queue[0].Attempt != 2 {
+			t.Errorf("left in the queue: %+v", queue)
+		}
+	})
+}
+
+// A message that arrives with its budget spent is dead-lettered unrun.
+func TestMessageBeyondItsBudgetIsNotRun(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		w.publish(body("a"))
+		sub := w.subscribe(memory.SubscribeOptions{})
+		ds, err := sub.Receive(w.Context(), broker.Credit{Messages: 1, Bytes: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sub.Settle(w.Context(), []broker.Settlement{{Delivery: &ds[0], Action: broker.Retry, Attempt: 4}}); err != nil {
+			t.Fatal(err)
+		}
+		x := w.run(func(context.Context, *broker.Delivery) error {
+			t.Error("it ran")
+			return nil
+		}, runtime.Options{Retry: runtime.RetryPolicy{MaxAttempts: 3}})
+		settleDown(time.Second)
+		x.wantLedger(runtime.Ledger{DeadLettered: 1})
+	})
+}
+
+// RetryAfter does not outlast MaxElapsed.
+func TestRetryAfterDoesNotOutlastMaxElapsed(t *testing.T) {
+	inWorld(t, memory.Queue{}, func(w *world) {
+		x := w.run(func(context.Context, *broker.Delivery) error {
+			return runtime.RetryAfter(time.Hour, errors.New("later"))
+		}, runtime.Options{Retry: runtime.RetryPolicy{MaxElapsed: 90 * time.Minute}})
+		w.publish(body("a"))
+		settleDown(24 * time.Hour)
+		x.wantLedger(runtime.Ledger{Retried: 1, DeadLettered: 1})
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
 	"github.com/anyqueue/anyqueue/memory"
 	"github.com/anyqueue/anyqueue/runtime"
 )
@@ -143,5 +144,32 @@ func TestWaitBeyondTheLeaseIsCutRatherThanOvertaken(t *testing.T) {
 			t.Errorf("done: %v", got)
 		}
 		x.wantLedger(runtime.Ledger{Acked: 2})
+	})
+}
+
+// What waits behind a message that has to go back to a broker without an order of
+// its own goes back too, and not to be delivered before it.
+func TestWhatFollowsAMessageThatGoesBackComesAfterIt(t *testing.T) {
+	q := memory.Queue{Lease: 10 * time.Second, Without: memory.Without{KeyOrder: true, Extend: true}}
+	inWorld(t, q, func(w *world) {
+		var seen record
+		w.run(func(ctx context.Context, d *broker.Delivery) error {
+			seen.add("%s", d.Body)
+			if string(d.Body) == "0" && d.Attempt == 1 {
+				<-ctx.Done() // its lease is over, so that its retry cannot be held
+				return ctx.Err()
+			}
+			return nil
+		}, runtime.Options{Ordering: runtime.OrderKey, Retry: runtime.RetryPolicy{
+			MaxAttempts: 2, Backoff: noJitter,
+			Classes: map[failure.Class]runtime.ClassPolicy{failure.ClassDependency: {Backoff: noJitter}},
+		}})
+		w.publish(keyed("a", "0"))
+		settleDown(5 * time.Second)
+		w.publish(keyed("a", "1"))
+		settleDown(time.Minute)
+		if got := seen.all(); !equal(got, []string{"0", "0", "1"}) {
+			t.Errorf("ran %v", got)
+		}
 	})
 }

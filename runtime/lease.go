@@ -2,11 +2,11 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
 )
 
 // Why a lease was lost, as a metric's attribute.
@@ -132,7 +132,9 @@ func (c *Consumer) extend(ctx context.Context, stop <-chan struct{}) {
 			f.mu.Lock()
 			batch, by := f.takeExtensions(c.cap.Lease, max(c.cap.MaxExtend, 1), now)
 			patience := by
+			ds := make([]*broker.Delivery, 0, len(batch))
 			for _, t := range batch {
+				ds = append(ds, t.d)
 				// So that a call that hangs leaves time for another.
 				patience = min(patience, (t.leaseEnd-leaseMargin(t.leaseLen)-now)/3)
 			}
@@ -140,7 +142,7 @@ func (c *Consumer) extend(ctx context.Context, stop <-chan struct{}) {
 			if len(batch) == 0 {
 				break
 			}
-			bad, err := c.extendBatch(ctx, batch, by, patience, now)
+			bad, err := c.extendBatch(ctx, batch, ds, by, patience, now)
 			if bad && !failing {
 				c.log.Warn("extending leases failed; it is tried again until they end", "queue", c.cap.Source, "error", err)
 			}
@@ -178,12 +180,10 @@ func (f *flight) takeExtensions(lease time.Duration, most int, now time.Duration
 
 // extendBatch makes one call, asked for at a time on the consumer's clock. It says
 // whether a lease could not be extended that may be yet.
-func (c *Consumer) extendBatch(ctx context.Context, batch []*task, by, patience, asked time.Duration) (failed bool, err error) {
+func (c *Consumer) extendBatch(
+	ctx context.Context, batch []*task, ds []*broker.Delivery, by, patience, asked time.Duration,
+) (failed bool, err error) {
 	f := c.flight
-	ds := make([]*broker.Delivery, len(batch))
-	for i, t := range batch {
-		ds[i] = t.d
-	}
 	call, cancel := context.WithTimeout(ctx, max(patience, time.Millisecond))
 	err = c.sub.Extend(call, ds, by)
 	cancel()
@@ -203,10 +203,10 @@ func (c *Consumer) extendBatch(ctx context.Context, batch []*task, by, patience,
 			extended++
 			t.leaseEnd, t.leaseLen = max(t.leaseEnd, asked+by), by
 			f.leases.set(&t.lease, f.nextLook(t))
-		case errors.Is(e, broker.ErrUnsupported): // beyond its cap: it ends as it stands
+		case failure.Is(e, broker.ErrUnsupported): // beyond its cap: it ends as it stands
 			t.leaseCap = t.leaseEnd
 			f.leases.set(&t.lease, f.nextLook(t))
-		case errors.Is(e, broker.ErrLeaseLost):
+		case failure.Is(e, broker.ErrLeaseLost):
 			if a := f.lose(t, e, lostRefused, now); a != nil {
 				lost = append(lost, a)
 			}
@@ -231,9 +231,10 @@ func (c *Consumer) leasesLost(running []*attempt) {
 	f.mu.Lock()
 	losses := f.losses
 	f.losses = nil
-	causes := make([]error, len(running))
+	causes, ids := make([]error, len(running)), make([]string, len(running))
 	for i, a := range running {
 		causes[i] = a.t.lost
+		ids[i] = a.t.msg.ID // not of the delivery, which the handler has too
 	}
 	f.mu.Unlock()
 	for reason, n := range losses {
@@ -243,7 +244,7 @@ func (c *Consumer) leasesLost(running []*attempt) {
 	}
 	for i, a := range running {
 		c.log.Warn("lease lost while its handler runs; the handler is cancelled and its outcome will not be settled",
-			"queue", a.d.Source, "message_id", a.d.ID, "attempt", a.d.Attempt, "error", causes[i])
+			"queue", a.d.Source, "message_id", ids[i], "attempt", a.d.Attempt, "error", causes[i])
 		a.cancel(causes[i])
 	}
 }

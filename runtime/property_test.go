@@ -24,7 +24,7 @@ func seeds(t *testing.T) (first, count uint64) {
 	if s, err := strconv.ParseUint(os.Getenv("ANYQUEUE_SEED"), 10, 64); err == nil {
 		return s, 1
 	}
-	if n, err := strconv.ParseUint(os.Getenv("ANYQUEUE_SEEDS"), 10, 64); err == nil {
+	if n, err := strconv.ParseUint(os.Getenv("ANYQUEUE_SEEDS"), 10, 64); err == nil && n > 0 {
 		return 0, n
 	}
 	if raceEnabled || testing.Short() { // ten times slower, and 1,000 schedules show a race as well

@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -126,7 +125,7 @@ func (s *settler) settle(ctx context.Context) {
 		case e == nil:
 			f.ledger.settle(&t.verdict)
 			f.done(t, now)
-		case errors.Is(e, broker.ErrLeaseLost):
+		case failure.Is(e, broker.ErrLeaseLost):
 			f.lose(t, e, lostRefused, now)
 			f.doneLost(t, now)
 		case t.lost != nil:

@@ -158,10 +158,10 @@ func (c *Consumer) abandonStuck() error {
 	c.leasesLost(nil)
 	for _, t := range stuck {
 		c.log.Error("handler is stuck: it ignored its cancellation and is left behind",
-			"queue", t.d.Source, "message_id", t.d.ID, "attempt", t.d.Attempt, "running_for", t.timeSpent(now))
+			"queue", t.d.Source, "message_id", t.msg.ID, "attempt", t.d.Attempt, "running_for", t.timeSpent(now))
 	}
 	return fmt.Errorf("%w: %d ignored their cancellation, the first on message %s; pass ctx to everything that blocks",
-		ErrStuck, len(stuck), stuck[0].d.ID)
+		ErrStuck, len(stuck), stuck[0].msg.ID)
 }
 
 // abandonUnsettled gives up on outcomes that could not be settled in time.

@@ -14,6 +14,9 @@ step() {
 
 once() { go test -run '^$' -bench . -benchtime 1x ./... | awk '!/no test files/ && !/^PASS$/'; }
 
+# The full number of schedules, whatever a developer tried last.
+unset ANYQUEUE_SEED ANYQUEUE_SEEDS
+
 race="$(race_flag)"
 
 step "servers" scripts/servers.sh

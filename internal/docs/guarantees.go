@@ -66,14 +66,14 @@ var rows = []struct {
 			return "in the broker; in the worker under key order" + limit("; up to ", c.MaxDelay)
 		}
 	}},
-	{"Handler runs per message at most", func(c broker.Capabilities) string {
+	{"Failed attempts per message at most", func(c broker.Capabilities) string {
 		switch {
 		case !c.CountsAbandoned:
 			return "the budget; crashes are not counted apart"
 		case c.MaxDelay > 0:
-			return "the budget, and once more for each crash"
+			return "the budget; a crash adds a run, as releases, shutdowns and lost leases do"
 		default:
-			return "the budget, and again for each crash"
+			return "the budget, and again after each crash"
 		}
 	}},
 	{"A release spends an attempt", func(c broker.Capabilities) string { return either(c.ReleaseIsFree, "no", "yes") }},

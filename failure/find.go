@@ -38,6 +38,6 @@ func matches(err, target error) (yes bool) {
 	if err == target { //nolint:errorlint // each link of the tree is compared on its own
 		return true
 	}
-	x, ok := err.(interface{ Is(error) bool }) //nolint:errorlint // likewise
+	x, ok := err.(interface{ Is(error) bool })
 	return ok && x.Is(target)
 }

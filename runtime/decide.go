@@ -73,9 +73,12 @@ func (c *Consumer) decide(t *task, r *run, err error) (v verdict) {
 		}
 	}
 	cause := context.Cause(a)
-	if errors.Is(cause, ErrShutdown) || errors.Is(cause, broker.ErrLeaseLost) || cause == nil && r.cause != nil {
-		v.action = broker.Release // no failure; nor is what ended another item of the batch
+	switch {
+	case errors.Is(cause, ErrShutdown), errors.Is(cause, broker.ErrLeaseLost):
+		v.action = broker.Release
 		return v
+	case cause == nil && r.cause != nil: // what ended another item of the batch is no failure of this one
+		return c.release(t, v, minRelease, now)
 	}
 	v.class = failure.Classify(err)
 	if asked == nil && errors.Is(cause, ErrTimeout) {

@@ -248,7 +248,9 @@ func (f *flight) giveBackFollowers(t *task) {
 	for x := t.queue.waiting.pop(); x != nil; x = t.queue.waiting.pop() {
 		x.queue = nil
 		f.giveBack(x)
-		x.verdict.after = t.verdict.after // not before it
+		if !f.c.cap.KeyOrder {
+			x.verdict.after = t.verdict.after // not before it
+		}
 	}
 }
 
@@ -317,9 +319,9 @@ func (f *flight) finish(t *task, v verdict, now time.Duration) {
 		switch v.action {
 		case broker.Ack:
 			f.nextOfKey(t, now)
-		case broker.Retry, broker.Release:
-			f.giveBackFollowers(t)
-		case broker.DeadLetter: // what follows waits until the dead letter is safe
+		case broker.Retry, broker.Release, broker.DeadLetter:
+			// What follows waits until this is safe: given back before its head it
+			// could come again before it.
 		}
 	}
 }
@@ -346,7 +348,7 @@ func (f *flight) done(t *task, now time.Duration) {
 	f.leases.remove(&t.lease)
 	f.alarms.remove(&t.alarm)
 	if a := t.verdict.action; a == broker.Retry || a == broker.Release {
-		f.giveBackFollowers(t) // those that came while it was being settled
+		f.giveBackFollowers(t)
 	}
 	f.nextOfKey(t, now)
 	f.set(t, stateDone)

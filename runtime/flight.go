@@ -249,7 +249,7 @@ func (f *flight) giveBackFollowers(t *task) {
 		x.queue = nil
 		f.giveBack(x)
 		if !f.c.cap.KeyOrder {
-			x.verdict.after = t.verdict.after // not before it
+			x.verdict.after = min(t.verdict.after, f.c.cap.MaxDelay) // not before it
 		}
 	}
 }

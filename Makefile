@@ -18,7 +18,7 @@ fmt: ## gofumpt and goimports, in place
 	@scripts/lint.sh fmt
 
 generate: ## the JSON Schema and the tables of metrics, from the code
-	@go test ./config ./telemetry -update
+	@go test ./config ./telemetry ./internal/docs -update
 
 cross: ## build and vet for linux, darwin and windows on amd64 and arm64
 	@scripts/cross.sh
@@ -35,5 +35,5 @@ fuzz: ## each fuzz target for FUZZTIME (default 20s)
 cover: ## statement coverage per package; report in .cache/cover.html
 	@scripts/cover.sh
 
-servers: ## which real servers the tests can use here
-	@scripts/servers.sh
+servers: ## start the real servers that the tests use, and show them
+	@scripts/servers up && scripts/servers status

@@ -120,7 +120,7 @@ func Run(ctx context.Context, p Pipe, flow *Flow, n int) error {
 type Flow struct {
 	window int64
 	done   atomic.Int64
-	total  int64
+	total  atomic.Int64
 	wake   chan struct{}
 }
 
@@ -134,7 +134,7 @@ func NewFlow(window int) *Flow {
 func (f *Flow) Done() {
 	// Waking once per batch is enough: when every message that was sent is done,
 	// less than a batch of them came after the last wake-up.
-	if n := f.done.Add(1); n%Batch == 0 || n == f.total {
+	if n := f.done.Add(1); n%Batch == 0 || n == f.total.Load() {
 		select {
 		case f.wake <- struct{}{}:
 		default: // one is waiting already
@@ -144,7 +144,7 @@ func (f *Flow) Done() {
 
 func (f *Flow) start(n int) {
 	f.done.Store(0)
-	f.total = int64(n)
+	f.total.Store(int64(n))
 }
 
 // await returns when at least n messages are done.
@@ -153,7 +153,7 @@ func (f *Flow) await(ctx context.Context, n int64) error {
 		select {
 		case <-f.wake:
 		case <-ctx.Done():
-			return fmt.Errorf("%d of %d messages handled: %w", f.done.Load(), f.total, context.Cause(ctx))
+			return fmt.Errorf("%d of %d messages handled: %w", f.done.Load(), f.total.Load(), context.Cause(ctx))
 		}
 	}
 	return nil

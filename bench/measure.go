@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	goruntime "runtime"
+	"runtime/metrics"
 	"time"
 )
 
@@ -66,20 +67,51 @@ func (ct Contender) Measure(ctx context.Context, c Case, n int) (_ Sample, err e
 
 // measure takes the difference of the process's counters around run.
 func measure(n int, run func() error) (Sample, error) {
-	goruntime.GC() // what came before is not this run's garbage
-	var before, after goruntime.MemStats
-	goruntime.ReadMemStats(&before)
-	cpu, start := cpuTime(), time.Now()
-
+	m := StartMeter()
 	err := run()
-
-	wall, cpu := time.Since(start), cpuTime()-cpu
-	goruntime.ReadMemStats(&after)
-	return Sample{
-		Messages: n,
-		Wall:     wall,
-		CPU:      cpu,
-		Allocs:   after.Mallocs - before.Mallocs,
-		Bytes:    after.TotalAlloc - before.TotalAlloc,
-	}, err
+	return m.Sample(n), err
 }
+
+// Meter is the state of the process's counters when a measurement began.
+type Meter struct {
+	objects, bytes uint64
+	cpu            time.Duration
+	start          time.Time
+}
+
+// StartMeter begins a measurement, with a collection of garbage: what came before
+// is not this run's.
+func StartMeter() *Meter {
+	goruntime.GC()
+	return ContinueMeter()
+}
+
+// ContinueMeter begins a measurement in the midst of a run, where a collection
+// would be part of what is measured. It does not wait for one that is under way.
+func ContinueMeter() *Meter {
+	var m Meter
+	m.objects, m.bytes = allocated()
+	m.cpu, m.start = cpuTime(), time.Now()
+	return &m
+}
+
+// Sample returns what n messages have taken since the measurement began.
+func (m *Meter) Sample(n int) Sample {
+	wall, cpu := time.Since(m.start), cpuTime()-m.cpu
+	objects, bytes := allocated()
+	return Sample{Messages: n, Wall: wall, CPU: cpu, Allocs: objects - m.objects, Bytes: bytes - m.bytes}
+}
+
+// allocated is what was ever put on the heap. The counters of runtime.MemStats are
+// more exact by what one P has at hand, but they stop the world, and first wait
+// for the end of a collection.
+func allocated() (objects, bytes uint64) {
+	s := []metrics.Sample{
+		{Name: "/gc/heap/allocs:objects"}, {Name: "/gc/heap/tiny/allocs:objects"}, {Name: "/gc/heap/allocs:bytes"},
+	}
+	metrics.Read(s)
+	return s[0].Value.Uint64() + s[1].Value.Uint64(), s[2].Value.Uint64()
+}
+
+// Settle collects garbage before a run that is measured in its midst.
+func Settle() { goruntime.GC() }

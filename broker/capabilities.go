@@ -14,6 +14,9 @@ type Capabilities struct {
 	System string
 	// Source is the queue or topic that is consumed, as in Delivery.Source.
 	Source string
+	// Server is where the broker is reached: server.address and server.port of spans
+	// and metrics. Zero for a broker in this process.
+	Server Server
 
 	// Lease is how long a fresh delivery is leased; 0 when a lease has no deadline
 	// of its own.

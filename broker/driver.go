@@ -21,6 +21,9 @@ type Intent struct {
 	Ordered bool
 	// MaxInFlight is the most messages that will be leased at once.
 	MaxInFlight int
+	// Concurrency is how many handlers run at once: an adapter that has messages
+	// pushed to it asks for little more than they can take.
+	Concurrency int
 	// Timeout is the longest that a handler runs; 0 for no limit.
 	Timeout time.Duration
 }

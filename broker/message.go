@@ -126,8 +126,9 @@ type Delivery struct {
 	Failure *failure.Record
 
 	// Tag and Ref belong to the adapter that made the delivery: what it needs to
-	// settle it. Nobody else reads them. Two fields, so that an adapter with a
-	// numeric tag (a delivery tag, an offset) allocates nothing per message.
+	// settle it. Nobody else reads them, but telemetry asks a Ref that is [Placed].
+	// Two fields, so that an adapter with a numeric tag (a delivery tag, an offset)
+	// allocates nothing per message.
 	Tag uint64
 	Ref any
 }

@@ -14,12 +14,13 @@ import (
 
 	"github.com/anyqueue/anyqueue/broker"
 	"github.com/anyqueue/anyqueue/memory"
+	"github.com/anyqueue/anyqueue/rabbit"
 )
 
 var update = flag.Bool("update", false, "write the stored JSON Schema anew")
 
 // drivers are those that the stored schema knows.
-var drivers = []broker.Driver{memory.Driver}
+var drivers = []broker.Driver{memory.Driver, rabbit.Driver}
 
 const schemaFile = "schema/anyqueue.schema.json"
 

@@ -91,6 +91,9 @@ func newConsumer(sub broker.Subscription, h Handler, bh BatchHandler, o Options,
 	}
 	about := resolved.Telemetry
 	about.System, about.Destination, about.Consumer = capabilities.System, capabilities.Source, resolved.Name
+	if about.ServerAddress == "" {
+		about.ServerAddress, about.ServerPort = capabilities.Server.Address, capabilities.Server.Port
+	}
 	tel, err := telemetry.NewWorker(about)
 	if err != nil {
 		return nil, fmt.Errorf("runtime: telemetry: %w", err)

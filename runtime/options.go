@@ -98,7 +98,7 @@ type Options struct {
 	Logger *slog.Logger
 	// Telemetry says where spans and metrics go, OpenTelemetry's global providers by
 	// default, and how detailed they are. System, Destination and Consumer are filled
-	// in.
+	// in, and the server's address unless it is set.
 	Telemetry telemetry.Config
 	// CodeVersion is written into dead letters. Default: the main module's version
 	// or VCS revision from the build information.
@@ -172,6 +172,7 @@ func (o Options) Intent() broker.Intent {
 		Delays:       d.Retry.ladder(),
 		Ordered:      d.Ordering == OrderKey,
 		MaxInFlight:  d.MaxInFlight,
+		Concurrency:  d.Concurrency,
 		Timeout:      d.Timeout,
 	}
 }

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # What takes too long for `make test`, bounded to about half an hour on two
 # cores: SEEDS random fault schedules (default 200,000), the refund job with
-# 100,000 orders, and SOAK (default 10m) of a failing handler at full speed. The
-# figures of the last go into docs/benchmarks.md.
+# 100,000 orders, SOAK (default 10m) of a failing handler at full speed, and a
+# backlog of 1,000,000 messages of a RabbitMQ server. The figures of the last two
+# go into docs/benchmarks.md.
 source "$(dirname "$0")/lib.sh"
 
 echo "== ${SEEDS:-200000} random fault schedules"
@@ -10,6 +11,11 @@ ANYQUEUE_SEEDS="${SEEDS:-200000}" go test -count=1 -timeout 60m -run '^TestRando
 
 echo "== refund job, 100,000 orders"
 go run ./examples/refund -orders 100000 -json
+
+# Without a server the section of RabbitMQ stays as it is, and that is said.
+if scripts/servers up rabbitmq; then
+  eval "$(scripts/servers env rabbitmq)"
+fi
 
 echo "== backlog and failing handler"
 mkdir -p docs

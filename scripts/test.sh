@@ -14,12 +14,44 @@ step() {
 
 once() { go test -run '^$' -bench . -benchtime 1x ./... | awk '!/no test files/ && !/^PASS$/'; }
 
+# servers starts what the tests run against, and says it. What the tests kill and
+# freeze is an instance of its own. An adapter without a real server here would
+# be left untested in silence, so it is an error.
+servers() {
+  local adapter folder name rc=0
+  scripts/servers up rabbitmq rabbitmq4 rabbitmq@faults || rc=1
+  scripts/servers status || rc=1
+  echo "memory             embedded"
+  for adapter in rabbit:rabbitmq sqs:sqs kafka:kafka; do
+    folder="${adapter%%:*}" name="${adapter#*:}"
+    if [[ -d "$folder" ]] && ! scripts/servers status "$name" >/dev/null 2>&1; then
+      echo "error: $folder/ exists, but scripts/servers knows no server called $name to test it against" >&2
+      rc=1
+    fi
+  done
+  return "$rc"
+}
+
+# Servers that ran before stay.
+ran_before="$(scripts/servers running)"
+end_servers() {
+  local n
+  for n in $(scripts/servers started); do
+    grep -qx "$n" <<<"$ran_before" || scripts/servers down "$n" || true
+  done
+}
+trap end_servers EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
 # The full number of schedules, whatever a developer tried last.
 unset ANYQUEUE_SEED ANYQUEUE_SEEDS
 
 race="$(race_flag)"
 
-step "servers" scripts/servers.sh
+step "servers" servers
+eval "$(scripts/servers env)"
+step "the script of the servers" scripts/servers_test.sh
 step "tidy" scripts/tidy.sh
 step "lint" scripts/lint.sh run
 step "cross" scripts/cross.sh

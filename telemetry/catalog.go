@@ -19,7 +19,7 @@ var (
 	// conventions have it.
 	attrsOperation = group{"operation", []attribute.Key{
 		semconv.MessagingSystemKey, semconv.MessagingOperationNameKey,
-		semconv.MessagingDestinationNameKey, semconv.ServerAddressKey,
+		semconv.MessagingDestinationNameKey, semconv.ServerAddressKey, semconv.ServerPortKey,
 	}}
 	// attrsWorker name a consumer.
 	attrsWorker = group{"worker", []attribute.Key{keyDestination, keyConsumer}}

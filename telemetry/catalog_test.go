@@ -28,7 +28,8 @@ var spanCatalog = []spanDefinition{
 		"the caller's", "creation context of every message that carries another than this span's",
 		[]attribute.Key{
 			semconv.MessagingSystemKey, semconv.MessagingOperationNameKey, semconv.MessagingOperationTypeKey,
-			semconv.MessagingDestinationNameKey, semconv.ServerAddressKey, semconv.MessagingMessageIDKey,
+			semconv.MessagingDestinationNameKey, semconv.MessagingRabbitMQDestinationRoutingKeyKey,
+			semconv.ServerAddressKey, semconv.ServerPortKey, semconv.MessagingMessageIDKey,
 			semconv.MessagingBatchMessageCountKey, spanKey, semconv.MessagingKafkaMessageKeyKey, semconv.ErrorTypeKey,
 		},
 	},
@@ -36,7 +37,8 @@ var spanCatalog = []spanDefinition{
 		"`create {destination}`", "PRODUCER", "the caller's", "none",
 		[]attribute.Key{
 			semconv.MessagingSystemKey, semconv.MessagingOperationNameKey, semconv.MessagingOperationTypeKey,
-			semconv.MessagingDestinationNameKey, semconv.ServerAddressKey, semconv.MessagingMessageIDKey,
+			semconv.MessagingDestinationNameKey, semconv.MessagingRabbitMQDestinationRoutingKeyKey,
+			semconv.ServerAddressKey, semconv.ServerPortKey, semconv.MessagingMessageIDKey,
 			spanKey, semconv.MessagingKafkaMessageKeyKey,
 		},
 	},
@@ -44,8 +46,9 @@ var spanCatalog = []spanDefinition{
 		"`process {destination}`", "CONSUMER", "creation context of a single message; none for a batch", "creation context of every message",
 		[]attribute.Key{
 			semconv.MessagingSystemKey, semconv.MessagingOperationNameKey, semconv.MessagingOperationTypeKey,
-			semconv.MessagingDestinationNameKey, semconv.MessagingConsumerGroupNameKey, semconv.ServerAddressKey,
-			semconv.MessagingMessageIDKey, semconv.MessagingBatchMessageCountKey, spanConsumer, spanAttempt,
+			semconv.MessagingDestinationNameKey, semconv.MessagingRabbitMQDestinationRoutingKeyKey,
+			semconv.MessagingRabbitMQMessageDeliveryTagKey, semconv.MessagingConsumerGroupNameKey,
+			semconv.ServerAddressKey, semconv.ServerPortKey, semconv.MessagingMessageIDKey, semconv.MessagingBatchMessageCountKey, spanConsumer, spanAttempt,
 			spanKey, semconv.MessagingKafkaMessageKeyKey, spanOutcome, spanFailureClass, semconv.ErrorTypeKey,
 		},
 	},
@@ -86,7 +89,9 @@ func exercise(t *testing.T, l *lab) {
 	}
 	t.Cleanup(func() { _ = unregisterQueue() })
 
-	spanCtx, span := w.Process(ctx, delivery(one()))
+	d1 := delivery(one())
+	d1.Ref = placed{broker.Place{RoutingKey: "eu", DeliveryTag: 3}}
+	spanCtx, span := w.Process(ctx, d1)
 	w.Processed(spanCtx, time.Second, "", nil)
 	span.End(OutcomeAck, "", nil)
 	_, span = w.ProcessBatch(ctx, []*broker.Delivery{delivery(one()), delivery(one())})
@@ -117,7 +122,7 @@ func exercise(t *testing.T, l *lab) {
 		d.Checked(ctx, result)
 	}
 
-	p := l.publisher(t, &fakePublisher{})
+	p := l.publisher(t, placer{&fakePublisher{}, broker.Place{RoutingKey: "eu"}})
 	if err := p.Publish(ctx, "orders", one()); err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,11 @@ type Config struct {
 	Consumer string
 	// ConsumerGroup is messaging.consumer.group.name, for Kafka; absent when empty.
 	ConsumerGroup string
-	// ServerAddress is the broker's host name, server.address; absent when empty.
+	// ServerAddress and ServerPort are the broker's host name and port, server.address
+	// and server.port; absent when empty. The runtime and [WrapPublisher] fill them in
+	// from what the adapter says unless the address is set.
 	ServerAddress string
+	ServerPort    int
 
 	// LinkOnly makes every process span the root of a trace of its own that is only
 	// linked to the creation context. Default: the process span of a single message
@@ -155,7 +158,27 @@ func (c Config) messaging(operationName, destination string) []attribute.KeyValu
 	)
 	attrs = appendNonEmpty(attrs, semconv.MessagingDestinationNameKey, destination)
 	attrs = appendNonEmpty(attrs, semconv.MessagingConsumerGroupNameKey, c.ConsumerGroup)
-	return appendNonEmpty(attrs, semconv.ServerAddressKey, c.ServerAddress)
+	return c.appendServer(attrs)
+}
+
+// appendServer appends where the broker is. A port without an address says nothing.
+func (c Config) appendServer(attrs []attribute.KeyValue) []attribute.KeyValue {
+	if c.ServerAddress == "" {
+		return attrs
+	}
+	attrs = append(attrs, semconv.ServerAddress(c.ServerAddress))
+	if c.ServerPort == 0 {
+		return attrs
+	}
+	return append(attrs, semconv.ServerPort(c.ServerPort))
+}
+
+// at returns c with the server of an adapter, unless the program has named one.
+func (c Config) at(s broker.Server) Config {
+	if c.ServerAddress == "" {
+		c.ServerAddress, c.ServerPort = s.Address, s.Port
+	}
+	return c
 }
 
 // worker returns the attributes of our own that every metric of a worker carries.

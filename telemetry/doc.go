@@ -31,7 +31,7 @@
 // # Metrics
 //
 // Shared attributes: operation = messaging.system, messaging.operation.name,
-// messaging.destination.name, server.address; worker = destination, consumer;
+// messaging.destination.name, server.address, server.port; worker = destination, consumer;
 // queue = destination. Attributes without a value are absent.
 //
 //	metric                                   kind             unit         attributes

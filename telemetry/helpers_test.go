@@ -33,7 +33,7 @@ func newLab() *lab {
 		Tracer:     sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(l.spans)),
 		Propagator: propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}),
 		System:     "rabbitmq", Destination: "orders", Consumer: "billing",
-		ServerAddress: "mq.example",
+		ServerAddress: "mq.example", ServerPort: 5672,
 	}
 	return l
 }
@@ -198,6 +198,19 @@ func total(all map[string]metricdata.Metrics, name string, attrs ...string) (sum
 	}
 	return sum
 }
+
+// placed is the Ref of an adapter that knows more of a delivery than its queue.
+type placed struct{ place broker.Place }
+
+func (p placed) Place(*broker.Delivery) broker.Place { return p.place }
+
+// placer is a publisher that knows more of a destination than its name.
+type placer struct {
+	broker.Publisher
+	place broker.Place
+}
+
+func (p placer) Place(string) broker.Place { return p.place }
 
 func delivery(m *broker.Message) *broker.Delivery {
 	return &broker.Delivery{Message: m, Source: "orders", Attempt: 1}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -77,12 +78,10 @@ func (p *publisher) link(creation trace.SpanContext, m *broker.Message, of int) 
 // create makes the create span of one message of several and injects its
 // context. The span is over at once: creating is what it describes.
 func (p *publisher) create(ctx context.Context, to string, m *broker.Message, out *outbox, i int) trace.SpanContext {
-	attrs := append(
-		p.config.messaging(operationCreate, to),
-		semconv.MessagingOperationTypeCreate, semconv.MessagingMessageID(m.ID),
-	)
+	destination, attrs := p.describe(operationCreate, to)
+	attrs = append(attrs, semconv.MessagingOperationTypeCreate, semconv.MessagingMessageID(m.ID))
 	createCtx, span := p.tracing.start(
-		ctx, operationCreate+" "+to,
+		ctx, operationCreate+" "+destination,
 		trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(p.config.appendKey(attrs, m)...),
 	)
 	out.inject(createCtx, i)
@@ -96,16 +95,24 @@ func (p *publisher) create(ctx context.Context, to string, m *broker.Message, ou
 func (p *publisher) startSend(
 	ctx context.Context, to string, messages []*broker.Message, kind trace.SpanKind, links []trace.Link,
 ) (context.Context, trace.Span) {
-	attrs := append(p.config.messaging(p.operation, to), semconv.MessagingOperationTypeSend)
+	destination, attrs := p.describe(p.operation, to)
+	attrs = append(attrs, semconv.MessagingOperationTypeSend)
 	if m := messages[0]; len(messages) > 1 {
 		attrs = append(attrs, semconv.MessagingBatchMessageCount(len(messages)))
 	} else if m != nil {
 		attrs = p.config.appendKey(append(attrs, semconv.MessagingMessageID(m.ID)), m)
 	}
 	return p.tracing.start(
-		ctx, p.operation+" "+to,
+		ctx, p.operation+" "+destination,
 		trace.WithSpanKind(kind), trace.WithAttributes(attrs...), trace.WithLinks(links...),
 	)
+}
+
+// describe returns the name of a destination and the attributes of every span for it.
+func (p *publisher) describe(operation, to string) (string, []attribute.KeyValue) {
+	config, place := p.place(to)
+	attrs := config.messaging(operation, place.Destination)
+	return place.Destination, appendNonEmpty(attrs, semconv.MessagingRabbitMQDestinationRoutingKeyKey, place.RoutingKey)
 }
 
 func endSend(span trace.Span, err error) {

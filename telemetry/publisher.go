@@ -16,7 +16,7 @@ import (
 const limitDestinations = 256
 
 // WrapPublisher returns a publisher that traces and measures p. Of c it reads the
-// providers, System, ServerAddress, RecordKey, NoCreateSpans and
+// providers, System, ServerAddress, ServerPort, RecordKey, NoCreateSpans and
 // Buckets.Operation. The error is as for [NewWorker]. Close closes p.
 //
 // Every Publish is a span, "publish {to}" or "send {to}" in the system's own
@@ -43,6 +43,7 @@ func WrapPublisher(p broker.Publisher, c Config) (broker.Publisher, error) {
 	}
 	b := &builder{meter: c.meter()}
 	w := &publisher{next: p, config: c, tracing: newTracing(c), operation: operationsOf(c.System).send}
+	w.placer, _ = p.(broker.Placer)
 	w.sent = b.counter(MetricSent)
 	w.duration = b.histogram(MetricOperationDuration, c.Buckets.Operation)
 	w.options = newBounded(limitDestinations, w.buildOptions, func(k sendKey) sendKey {
@@ -58,7 +59,8 @@ type publisher struct {
 	next      broker.Publisher
 	config    Config
 	tracing   *tracing
-	operation string // messaging.operation.name of a send
+	placer    broker.Placer // next, if it can say more of a destination than its name
+	operation string        // messaging.operation.name of a send
 
 	sent     metric.Int64Counter
 	duration metric.Float64Histogram
@@ -73,11 +75,25 @@ type sendOptions struct {
 }
 
 func (p *publisher) buildOptions(k sendKey) sendOptions {
-	attrs := appendNonEmpty(p.config.messaging(p.operation, k.to), semconv.ErrorTypeKey, k.errorType)
+	config, place := p.place(k.to)
+	attrs := appendNonEmpty(config.messaging(p.operation, place.Destination), semconv.ErrorTypeKey, k.errorType)
 	return sendOptions{
 		sent:     addOptions(attrs),
 		duration: recordOptions(append(attrs, semconv.MessagingOperationTypeSend)),
 	}
+}
+
+// place returns what is known of a destination, which always has a name unless to
+// is empty, and the configuration with the server's address.
+func (p *publisher) place(to string) (Config, broker.Place) {
+	if p.placer == nil || to == "" {
+		return p.config, broker.Place{Destination: to}
+	}
+	place := p.placer.Place(to)
+	if place.Destination == "" {
+		place.Destination = to
+	}
+	return p.config.at(place.Server), place
 }
 
 // Publish implements [broker.Publisher].

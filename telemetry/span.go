@@ -39,7 +39,7 @@ func (w *Worker) Process(ctx context.Context, d *broker.Delivery) (context.Conte
 
 func (w *Worker) startProcess(ctx context.Context, d *broker.Delivery) (context.Context, Span) {
 	parent, creation := w.tracing.creation(ctx, &d.Headers)
-	name, attrs := w.describeProcess(d.Source)
+	name, attrs := w.describeProcess(d)
 	attrs = appendNonEmpty(attrs, semconv.MessagingMessageIDKey, d.ID)
 	attrs = append(attrs, spanAttempt.Int(d.Attempt))
 	attrs = w.config.appendKey(attrs, d.Message)
@@ -71,7 +71,7 @@ func (w *Worker) ProcessBatch(ctx context.Context, batch []*broker.Delivery) (co
 			links = append(links, messageLink(creation, d.ID))
 		}
 	}
-	name, attrs := w.describeProcess(batch[0].Source)
+	name, attrs := w.describeQueue(batch[0].Source)
 	attrs = append(attrs, semconv.MessagingBatchMessageCount(len(batch)))
 	spanCtx, span := w.tracing.start(
 		ctx, name, kindConsumer, newRoot, trace.WithAttributes(attrs...), trace.WithLinks(links...),
@@ -88,15 +88,44 @@ var (
 	newRoot      = trace.WithNewRoot()
 )
 
-// describeProcess returns the name of a process span and a new slice with its
-// attributes, with room for those of the message.
-func (w *Worker) describeProcess(source string) (string, []attribute.KeyValue) {
-	attrs := make([]attribute.KeyValue, len(w.spanAttrs), len(w.spanAttrs)+4)
-	copy(attrs, w.spanAttrs)
-	if w.config.Destination != "" {
-		return w.spanName, attrs
+// describeProcess returns the name of the process span of one delivery and a new
+// slice with its attributes, with room for those of the message.
+func (w *Worker) describeProcess(d *broker.Delivery) (string, []attribute.KeyValue) {
+	ref, ok := d.Ref.(broker.Placed)
+	if !ok {
+		return w.describeQueue(d.Source)
 	}
-	return operationProcess + " " + source, appendNonEmpty(attrs, semconv.MessagingDestinationNameKey, source)
+	place := ref.Place(d)
+	name, attrs := w.describe(place.Destination, d.Source)
+	attrs = appendNonEmpty(attrs, semconv.MessagingRabbitMQDestinationRoutingKeyKey, place.RoutingKey)
+	if place.DeliveryTag != 0 {
+		attrs = append(attrs, semconv.MessagingRabbitMQMessageDeliveryTagKey.Int64(int64(place.DeliveryTag))) //nolint:gosec // counts up from 1
+	}
+	return name, attrs
+}
+
+// describeQueue is describeProcess where nothing but the queue's name is known, or
+// where it is all that the messages of a batch have in common.
+func (w *Worker) describeQueue(source string) (string, []attribute.KeyValue) {
+	return w.describe("", source)
+}
+
+// describe names a destination: as the adapter does, else as Config does, else by
+// the source of the delivery.
+func (w *Worker) describe(destination, source string) (string, []attribute.KeyValue) {
+	name := w.spanName
+	if destination == "" {
+		destination = w.config.Destination
+	}
+	if destination == "" {
+		destination = source
+	}
+	if destination != w.config.Destination {
+		name = operationProcess + " " + destination
+	}
+	attrs := make([]attribute.KeyValue, len(w.spanAttrs), len(w.spanAttrs)+6) // destination, routing key, tag, id, attempt, key
+	copy(attrs, w.spanAttrs)
+	return name, appendNonEmpty(attrs, semconv.MessagingDestinationNameKey, destination)
 }
 
 // messageLink is a link to the creation context of one message out of several.

@@ -234,7 +234,7 @@ func TestProcessSpanHasItsAttributesAtTheStart(t *testing.T) {
 		}
 		want := map[string]string{
 			"messaging.system": "rabbitmq", "messaging.operation.name": "process", "messaging.operation.type": "process",
-			"messaging.destination.name": "orders", "messaging.message.id": "m-1", "server.address": "mq.example",
+			"messaging.destination.name": "orders", "messaging.message.id": "m-1", "server.address": "mq.example", "server.port": "5672",
 			"anyqueue.consumer": "billing", "anyqueue.message.attempt": "3",
 		}
 		if record {

@@ -63,7 +63,7 @@ func NewWorker(c Config) (*Worker, error) {
 	}
 	w.spanName = operationProcess + " " + c.Destination
 	w.spanAttrs = appendNonEmpty(
-		append(c.messaging(operationProcess, c.Destination), semconv.MessagingOperationTypeProcess),
+		append(c.messaging(operationProcess, ""), semconv.MessagingOperationTypeProcess), // each span names its destination
 		spanConsumer, c.Consumer,
 	)
 	w.process = newProcessDurations(b, c)

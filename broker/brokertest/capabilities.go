@@ -39,6 +39,9 @@ func capabilitiesAreWithinTheirBounds(e *env) {
 	atLeast("SettleLinger", int64(caps.SettleLinger), 0)
 	atLeast("DeliveryLimit", int64(caps.DeliveryLimit), 0)
 	atLeast("MaxMessageBytes", int64(caps.MaxMessageBytes), 0)
+	if s := caps.Server; s.Port < 0 || s.Port > 65535 || s.Port > 0 && s.Address == "" {
+		e.Errorf("Capabilities.Server is %+v: a port is 0 to 65535, and belongs to an address", s)
+	}
 }
 
 // The runtime plans with capabilities taken together.

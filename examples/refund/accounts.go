@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
@@ -24,6 +25,10 @@ type accounts struct {
 	copies  int           // messages to be finished, duplicates included
 	acked   int           // of those, the ones that were acknowledged
 	oldest  time.Duration // greatest age of an acknowledged message
+
+	// strangers is how many messages of others were dead-lettered. One that comes
+	// again before its dead letter is safe is counted again.
+	strangers atomic.Int64
 }
 
 // account is one message ID.
@@ -45,7 +50,7 @@ const (
 	declined
 )
 
-var errNotOurs = errors.New("the message was not published by this run of the job; give the job a queue of its own")
+var errNotOurs = errors.New("the message was not published by this run of the job, which knows nothing of its order")
 
 func newAccounts(run string) *accounts { return &accounts{run: run} }
 
@@ -93,6 +98,7 @@ func (a *accounts) middleware() runtime.Middleware {
 	return runtime.Middleware{Name: "accounts", Wrap: func(next runtime.Handler) runtime.Handler {
 		return func(ctx context.Context, d *broker.Delivery) error {
 			if !a.knows(d.ID) {
+				a.strangers.Add(1)
 				return runtime.DeadLetter(failure.Data(errNotOurs))
 			}
 			err := next(ctx, d)

@@ -7,14 +7,17 @@ import (
 	"github.com/anyqueue/anyqueue/runtime"
 )
 
-// settled is how many messages have come to their end, as far as anybody here has
-// been told.
-func settled(l runtime.Ledger, acked int) int { return acked + int(l.DeadLettered) }
+// settled is how many messages of this run have come to their end, as far as
+// anybody here has been told.
+func (a *accounts) settled(l runtime.Ledger) int {
+	_, acked := a.totals()
+	return acked + int(l.DeadLettered-a.strangers.Load())
+}
 
 // backlog is how many messages are on their way.
 func (r *run) backlog() int {
-	copies, acked := r.accounts.totals()
-	return copies - settled(r.consumer.Ledger(), acked)
+	copies, _ := r.accounts.totals()
+	return copies - r.accounts.settled(r.consumer.Ledger())
 }
 
 // Nothing moved for quiet: look whether all is done although the figures do not
@@ -29,8 +32,8 @@ func (r *run) await(ctx context.Context) error {
 		if l != last {
 			last, since, looked = l, time.Now(), false
 		}
-		copies, acked := r.accounts.totals()
-		due := settled(l, acked) >= copies || time.Since(since) > quiet
+		copies, _ := r.accounts.totals()
+		due := r.accounts.settled(l) >= copies || time.Since(since) > quiet
 		if due && !looked && l.InFlight == 0 {
 			dead, err := sweep(ctx, r.dead, r.accounts.knows, l.DeadLettered)
 			if err != nil {

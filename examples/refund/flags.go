@@ -86,7 +86,7 @@ func (o options) logger(w io.Writer) *slog.Logger {
 
 // explain writes what the configuration means.
 func (j *job) explain(ctx context.Context, w io.Writer) error {
-	worker, err := j.file.Open(ctx)
+	worker, err := j.open(ctx)
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ type run struct {
 // come to its end, drains, and says what there is now. When ctx ends before that
 // it drains all the same, and outcome.stopped says why.
 func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
-	worker, err := j.file.Open(ctx)
+	worker, err := j.open(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,25 @@ func (j *job) run(ctx context.Context, id string) (result *outcome, err error) {
 	consumerErr := <-consumed
 	<-watched
 	return r.conclude(context.WithoutCancel(ctx), elapsed, stopped, consumerErr)
+}
+
+// open opens the queue. What the broker refuses for good is to be corrected in the
+// configuration; that nobody answers may have another reason.
+func (j *job) open(ctx context.Context) (*config.Worker, error) {
+	worker, err := j.file.Open(ctx)
+	switch {
+	case err == nil:
+		return worker, nil
+	case errors.Is(err, broker.ErrDisconnected):
+		return nil, fmt.Errorf("%w\nIs the broker running, and is this its address? To try this out, start one with\n"+
+			"  scripts/servers up && eval \"$(scripts/servers env)\"", err)
+	}
+	for _, refused := range []error{broker.ErrAccessDenied, broker.ErrNotFound, broker.ErrInvalid, broker.ErrUnsupported} {
+		if errors.Is(err, refused) {
+			return nil, usageError{err}
+		}
+	}
+	return nil, err
 }
 
 // prepare makes everything that takes part.

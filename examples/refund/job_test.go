@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -24,11 +25,27 @@ import (
 // newJob returns the job of the program with made-up orders, in a test's words.
 func newJob(t *testing.T, orders int, seed uint64, change ...string) *job {
 	t.Helper()
-	text := strings.NewReplacer(change...).Replace(string(defaultConfig))
-	if len(change) > 0 && text == string(defaultConfig) {
+	return newJobFrom(t, "memory.yaml", orders, seed, change...)
+}
+
+func readConfig(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// newJobFrom is newJob with another of the configurations.
+func newJobFrom(t *testing.T, name string, orders int, seed uint64, change ...string) *job {
+	t.Helper()
+	text := string(readConfig(t, name))
+	changed := strings.NewReplacer(change...).Replace(text)
+	if len(change) > 0 && text == changed {
 		t.Fatalf("%q changes nothing in the configuration", change)
 	}
-	file, err := config.Parse("memory.yaml", []byte(text), nil, drivers...)
+	file, err := config.Parse(name, []byte(changed), nil, drivers...)
 	if err != nil {
 		t.Fatal(err)
 	}

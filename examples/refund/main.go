@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,10 +21,11 @@ import (
 	"github.com/anyqueue/anyqueue/config"
 	"github.com/anyqueue/anyqueue/failure"
 	"github.com/anyqueue/anyqueue/memory"
+	"github.com/anyqueue/anyqueue/rabbit"
 )
 
 // drivers are the brokers that a configuration file may name.
-var drivers = []broker.Driver{memory.Driver}
+var drivers = []broker.Driver{memory.Driver, rabbit.Driver}
 
 // defaultConfig is used without -config.
 //
@@ -65,6 +67,7 @@ func program(ctx context.Context, args []string, c console) int {
 		return c.fail(err)
 	}
 	defer closeInput()
+	slog.SetDefault(j.log) // the adapter's warnings are wanted from the same level up
 	if o.explain {
 		if err := j.explain(ctx, c.out); err != nil {
 			return c.fail(err)

@@ -31,10 +31,10 @@ const lineWidth = 79
 
 // line is the state of the job in one line.
 func (r *run) line() string {
-	copies, acked := r.accounts.totals()
+	copies, _ := r.accounts.totals()
 	l := r.consumer.Ledger()
 	return fmt.Sprintf("%5.1f s  breaker %-9s  %d refunds  %d/%d messages  %d retried  %d dead",
-		time.Since(r.start).Seconds(), r.breaker.State(), r.payments.total(), settled(l, acked), copies, l.Retried, l.DeadLettered)
+		time.Since(r.start).Seconds(), r.breaker.State(), r.payments.total(), r.accounts.settled(l), copies, l.Retried, l.DeadLettered)
 }
 
 // isTerminal says whether somebody may be looking.

@@ -32,6 +32,9 @@ type report struct {
 	Retries map[failure.Class]int64 `json:"retries"`
 	// DeadLetters are the dead letters, by class and fingerprint.
 	DeadLetters []deadGroup `json:"dead_letters"`
+	// Strangers is how many messages of others were in the queue, left there by a run
+	// that was interrupted. They were dead-lettered too, and are not counted above.
+	Strangers int64 `json:"strangers"`
 	// BreakerOpened is how often the payment service was given a rest.
 	BreakerOpened int64 `json:"breaker_opened"`
 
@@ -59,7 +62,7 @@ type report struct {
 func newReport(o *outcome, brokenOnes error) report {
 	r := report{
 		Orders: o.orders.len(), DuplicatesSuppressed: o.duplicates,
-		Retries: map[failure.Class]int64{}, DeadLetters: o.dead.groups,
+		Retries: map[failure.Class]int64{}, DeadLetters: o.dead.groups, Strangers: o.accounts.strangers.Load(),
 		BreakerOpened: o.openings, Published: o.sent, Ledger: o.ledger,
 		OldestAgeS: max(o.accounts.oldestAge(), o.dead.oldest).Seconds(), ElapsedS: o.elapsed.Seconds(),
 		Broken: []string{},
@@ -84,8 +87,8 @@ func newReport(o *outcome, brokenOnes error) report {
 	if r.DeadLetters == nil {
 		r.DeadLetters = []deadGroup{}
 	}
-	if _, acked := o.accounts.totals(); o.elapsed > 0 {
-		r.ThroughputPerS = float64(settled(o.ledger, acked)) / o.elapsed.Seconds()
+	if o.elapsed > 0 {
+		r.ThroughputPerS = float64(o.accounts.settled(o.ledger)) / o.elapsed.Seconds()
 	}
 	if o.stopped != nil {
 		r.Stopped = o.stopped.Error()
@@ -117,6 +120,9 @@ func (r report) write(w io.Writer) error {
 	add("duplicates suppressed", r.DuplicatesSuppressed, "")
 	add("retries", total(r.Retries), byClass(r.Retries))
 	add("dead letters", deadTotal(r.DeadLetters), "")
+	if r.Strangers > 0 {
+		add("messages of others", r.Strangers, "left by another run, and dead-lettered unread")
+	}
 	add("breaker opened", r.BreakerOpened, "")
 	add("messages", r.Published, fmt.Sprintf("%.0f per second, the oldest %.1f s old when it was finished", r.ThroughputPerS, r.OldestAgeS))
 	r.writeDead(&b)

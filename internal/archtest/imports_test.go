@@ -61,6 +61,7 @@ var layers = []layer{
 	{folder: "examples", program: true},
 	{folder: "internal/archtest"},
 	{folder: "internal/docs", own: []string{"broker"}},
+	{folder: "internal/faultlab"}, // for the adapters' tests
 }
 
 // listed is what the go command says of a package.

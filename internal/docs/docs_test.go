@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/config"
 	"github.com/anyqueue/anyqueue/memory"
+	"github.com/anyqueue/anyqueue/rabbit"
 )
 
 var update = flag.Bool("update", false, "rewrite the generated parts of the documentation")
@@ -18,7 +21,7 @@ var update = flag.Bool("update", false, "rewrite the generated parts of the docu
 const root = "../.."
 
 // capabilities are those of every adapter in the tree.
-func capabilities(t *testing.T) []broker.Capabilities {
+func capabilities(t *testing.T) []Column {
 	t.Helper()
 	b := memory.New(memory.Options{})
 	t.Cleanup(b.Close)
@@ -29,22 +32,47 @@ func capabilities(t *testing.T) []broker.Capabilities {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []broker.Capabilities{sub.Capabilities()}
+	columns := []Column{{"memory", sub.Capabilities()}}
+	rabbitmq := func(name string, s rabbit.Settings, in broker.Intent) {
+		s.URL, in.MaxAttempts = broker.NewSecret("amqp://localhost/"), 5
+		c, err := rabbit.Capabilities(s, "q", in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns = append(columns, Column{name, c})
+	}
+	delays := []time.Duration{time.Second, 5 * time.Minute}
+	rabbitmq("rabbitmq", rabbit.Settings{}, broker.Intent{Delays: delays})
+	rabbitmq("rabbitmq, `ordering: key`", rabbit.Settings{}, broker.Intent{Ordered: true})
+	rabbitmq("rabbitmq, `queue_type: classic`", rabbit.Settings{QueueType: rabbit.Classic}, broker.Intent{Delays: delays})
+	return columns
 }
 
 // The README's table of guarantees is what the adapters' capabilities say.
 func TestGuaranteesTableFollowsFromTheCapabilities(t *testing.T) {
-	path := filepath.Join(root, "README.md")
-	readme := read(t, path)
-	section := regexp.MustCompile(`(?s)(<!-- guarantees:begin[^\n]*-->\n).*(<!-- guarantees:end -->)`)
-	if !section.MatchString(readme) {
-		t.Fatal("README.md has no guarantees section")
+	generated(t, "README.md", "guarantees", Guarantees(capabilities(t)...))
+}
+
+// The tables of settings are what the structs' tags say.
+func TestSettingsTablesFollowFromTheStructs(t *testing.T) {
+	generated(t, filepath.Join("docs", "rabbitmq.md"), "settings", Settings(rabbit.Settings{}))
+}
+
+// generated compares the part of a page between its markers with what it should be,
+// or writes it.
+func generated(t *testing.T, page, name, part string) {
+	t.Helper()
+	path := filepath.Join(root, page)
+	text := read(t, path)
+	section := regexp.MustCompile(`(?s)(<!-- ` + name + `:begin[^\n]*-->\n).*(<!-- ` + name + `:end -->)`)
+	if !section.MatchString(text) {
+		t.Fatalf("%s has no part called %s", page, name)
 	}
-	want := section.ReplaceAllStringFunc(readme, func(s string) string {
+	want := section.ReplaceAllStringFunc(text, func(s string) string {
 		m := section.FindStringSubmatch(s)
-		return m[1] + Guarantees(capabilities(t)...) + m[2]
+		return m[1] + part + m[2]
 	})
-	if want == readme {
+	if want == text {
 		return
 	}
 	if *update {
@@ -53,7 +81,7 @@ func TestGuaranteesTableFollowsFromTheCapabilities(t *testing.T) {
 		}
 		return
 	}
-	t.Errorf("README.md's table of guarantees is out of date; run go test ./internal/docs -update. It should be:\n%s", Guarantees(capabilities(t)...))
+	t.Errorf("%s: the part %s is out of date; run go test ./internal/docs -update. It should be:\n%s", page, name, part)
 }
 
 // The README's programs are the Examples, which are compiled and run; every other
@@ -104,6 +132,23 @@ func TestReadmesConfigurationIsTheOneThatItsProgramOpens(t *testing.T) {
 	}
 }
 
+// The configuration that the page about RabbitMQ shows is one.
+func TestConfigurationOfThePagesIsValid(t *testing.T) {
+	shown := blocks(read(t, filepath.Join(root, "docs", "rabbitmq.md")), "yaml")
+	if len(shown) < 2 {
+		t.Fatalf("%d pieces of configuration", len(shown))
+	}
+	for _, file := range shown {
+		if !strings.HasPrefix(file, "broker:") { // a part of the section
+			file = "broker: rabbitmq\nqueue: q\n" + strings.Replace(file, "rabbitmq:\n", "rabbitmq:\n  url: amqp://localhost/\n", 1)
+		}
+		lookup := func(string) (string, bool) { return "amqp://user@localhost/", true }
+		if _, err := config.Parse("docs/rabbitmq.md", []byte(file), lookup, rabbit.Driver); err != nil {
+			t.Errorf("%v\n%s", err, file)
+		}
+	}
+}
+
 // Every link of the documentation to a file of the tree leads somewhere.
 func TestLinksIntoTheTreeLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]+)(#[^)]*)?\)`)
@@ -148,11 +193,19 @@ func between(t *testing.T, s, begin, end string) string {
 
 // fenced returns the page's blocks of a language, flattened.
 func fenced(page, language string) []string {
-	var blocks []string
-	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```").FindAllStringSubmatch(page, -1) {
-		blocks = append(blocks, flatten(m[1]))
+	found := blocks(page, language)
+	for i := range found {
+		found[i] = flatten(found[i])
 	}
-	return blocks
+	return found
+}
+
+// blocks returns the page's blocks of a language.
+func blocks(page, language string) (found []string) {
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```").FindAllStringSubmatch(page, -1) {
+		found = append(found, m[1])
+	}
+	return found
 }
 
 // flatten makes texts equal that differ in indentation and alignment alone.

@@ -10,19 +10,24 @@ import (
 	"github.com/anyqueue/anyqueue/broker"
 )
 
-// Guarantees renders the table of what each broker gives as Markdown, a column
-// for each.
-func Guarantees(brokers ...broker.Capabilities) string {
+// Column is one of the table of guarantees: a broker, and how it is used.
+type Column struct {
+	Name string
+	broker.Capabilities
+}
+
+// Guarantees renders the table of what each broker gives as Markdown.
+func Guarantees(brokers ...Column) string {
 	var b strings.Builder
 	b.WriteString("| |")
 	for _, c := range brokers {
-		fmt.Fprintf(&b, " %s |", c.Broker)
+		fmt.Fprintf(&b, " %s |", c.Name)
 	}
 	b.WriteString("\n|---|" + strings.Repeat("---|", len(brokers)) + "\n")
 	for _, row := range rows {
 		fmt.Fprintf(&b, "| %s |", row.name)
 		for _, c := range brokers {
-			fmt.Fprintf(&b, " %s |", row.cell(c))
+			fmt.Fprintf(&b, " %s |", row.cell(c.Capabilities))
 		}
 		b.WriteByte('\n')
 	}
@@ -48,9 +53,9 @@ var rows = []struct {
 		case c.Lease == 0:
 			return "no deadline of its own"
 		case c.Extends:
-			return fmt.Sprintf("%s by default, extended while the handler runs%s", c.Lease, limit(", up to ", c.MaxLease))
+			return fmt.Sprintf("%s by default, extended while the handler runs%s", span(c.Lease), limit(", up to ", c.MaxLease))
 		default:
-			return fmt.Sprintf("%s, not extendable: an attempt is ended before it", c.Lease)
+			return fmt.Sprintf("%s by default, not extendable: an attempt is ended before it", span(c.Lease))
 		}
 	}},
 	{"Attempts are counted by", func(c broker.Capabilities) string {
@@ -63,11 +68,13 @@ var rows = []struct {
 		case c.DelayKeepsOrder:
 			return "in the broker, also in key order" + limit(", up to ", c.MaxDelay)
 		default:
-			return "in the broker; in the worker under key order" + limit("; up to ", c.MaxDelay)
+			return "in the broker" + limit(", here up to ", c.MaxDelay) + "; in the worker under key order"
 		}
 	}},
 	{"Failed attempts per message at most", func(c broker.Capabilities) string {
 		switch {
+		case !c.CarriesAttempts && c.MaxDelay == 0:
+			return "the budget; a crash spends one, and forgets those that were held in the worker"
 		case !c.CountsAbandoned:
 			return "the budget; crashes are not counted apart"
 		case c.MaxDelay > 0:
@@ -107,7 +114,19 @@ func limit(prefix string, d time.Duration) string {
 	if d == 0 || d >= year {
 		return ""
 	}
-	return prefix + d.String()
+	return prefix + span(d)
+}
+
+// span is a duration without the zeros at its end.
+func span(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 func size(n int) string {

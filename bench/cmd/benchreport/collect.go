@@ -12,6 +12,7 @@ type settings struct {
 	rounds   int
 	per      time.Duration // of one run
 	heap     int           // MiB
+	backlog  int           // messages that are drained from RabbitMQ
 	progress func(format string, args ...any)
 }
 

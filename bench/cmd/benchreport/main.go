@@ -12,6 +12,7 @@ import (
 
 	"github.com/anyqueue/anyqueue/bench"
 	"github.com/anyqueue/anyqueue/bench/internal/section"
+	"github.com/anyqueue/anyqueue/bench/rabbitmq"
 )
 
 func main() {
@@ -33,22 +34,43 @@ func run(ctx context.Context, args []string) error {
 	flags.IntVar(&s.rounds, "rounds", 7, "rounds; every contender runs once in each")
 	flags.DurationVar(&s.per, "per", 250*time.Millisecond, "how long one run lasts, about")
 	flags.IntVar(&s.heap, "heap", 64, "live heap that is held meanwhile, in MiB")
+	only := flags.String("only", "", "memory or rabbitmq: measure that alone")
+	url := flags.String("rabbitmq", os.Getenv(rabbitmq.Variable), "address of the RabbitMQ server; default $"+rabbitmq.Variable)
+	flags.IntVar(&s.backlog, "backlog", 100_000, "messages that are drained from RabbitMQ; make soak drains ten times as many")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if s.rounds < 1 || s.per <= 0 || s.heap < 0 {
-		return fmt.Errorf("-rounds %d, -per %s, -heap %d: must be at least 1, above 0, at least 0", s.rounds, s.per, s.heap)
+	if s.rounds < 1 || s.per <= 0 || s.heap < 0 || s.backlog < 1 {
+		return fmt.Errorf("-rounds %d, -per %s, -heap %d, -backlog %d: must be at least 1, above 0, at least 0, at least 1", s.rounds, s.per, s.heap, s.backlog)
+	}
+	if *only != "" && *only != "memory" && *only != "rabbitmq" {
+		return fmt.Errorf("-only %s: must be memory or rabbitmq", *only)
 	}
 
-	start := time.Now()
-	r, err := collect(ctx, s)
-	if err != nil {
-		return err
+	m := thisMachine(ctx)
+	if *only != "rabbitmq" {
+		start := time.Now()
+		r, err := collect(ctx, s)
+		if err != nil {
+			return err
+		}
+		r.took = time.Since(start)
+		if err := section.Write(*out, "measured", render(r, m)); err != nil {
+			return err
+		}
 	}
-	r.took = time.Since(start)
-	text := render(r, thisMachine(ctx))
-	if err := section.Write(*out, "measured", text); err != nil {
-		return err
+	switch {
+	case *only == "memory":
+	case *url == "":
+		s.progress("SKIPPED, and its section left as it is: %s\n", rabbitmq.NoServer)
+	default:
+		r, err := collectRabbit(ctx, s, *url)
+		if err != nil {
+			return err
+		}
+		if err := section.Write(*out, "rabbitmq", renderRabbit(r, m)); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(os.Stderr, "wrote %s\n", *out)
 	return nil

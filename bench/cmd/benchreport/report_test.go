@@ -19,7 +19,7 @@ func TestReportHasEveryTableAndKeepsNotes(t *testing.T) {
 	if err := os.WriteFile(out, []byte("# Notes\n\nMine.\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(t.Context(), []string{"-rounds", "1", "-per", "1ms", "-heap", "1", "-out", out}); err != nil {
+	if err := run(t.Context(), []string{"-only", "memory", "-rounds", "1", "-per", "1ms", "-heap", "1", "-out", out}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(out)

@@ -1,0 +1,155 @@
+package rabbit
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/internal/faultlab"
+)
+
+// station is a consumer of a queue of its own on a real server.
+type station struct {
+	*testing.T
+	server, name string
+	settings     Settings
+	intent       broker.Intent
+	publisher    broker.Publisher
+}
+
+func newStation(t *testing.T, in broker.Intent) *station {
+	t.Helper()
+	server := faultlab.Need(t, "ANYQUEUE_RABBITMQ_URL")
+	in.MaxAttempts, in.MaxAbandoned = 5, 5
+	s := &station{T: t, server: server, name: unique("station"), settings: Settings{URL: broker.NewSecret(server)}, intent: in}
+	makeQueues(t, server, s.settings, s.name, in)
+	p, err := NewPublisher(t.Context(), s.settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.publisher = p
+	t.Cleanup(func() { _ = p.Close(context.WithoutCancel(t.Context())) })
+	return s
+}
+
+func (s *station) consumer() *Subscription {
+	s.Helper()
+	end, err := Open(s.Context(), s.settings, s.name, s.intent)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.Cleanup(func() {
+		ctx := context.WithoutCancel(s.Context())
+		_ = end.Subscription.Close(ctx)
+		_ = end.Publisher.Close(ctx)
+	})
+	return end.Subscription.(*Subscription)
+}
+
+func (s *station) publish(n int) {
+	s.Helper()
+	messages := make([]*broker.Message, n)
+	for i := range messages {
+		messages[i] = &broker.Message{Body: fmt.Append(nil, "message ", i)}
+	}
+	if err := s.publisher.Publish(s.Context(), s.name, messages...); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// receive takes n messages within the time, in as many calls as it needs.
+func (s *station) receive(sub *Subscription, n int, within time.Duration) []broker.Delivery {
+	s.Helper()
+	ctx, done := context.WithTimeout(s.Context(), within)
+	defer done()
+	var all []broker.Delivery
+	for len(all) < n {
+		ds, err := sub.Receive(ctx, broker.Credit{Messages: n - len(all), Bytes: 1 << 30})
+		if err != nil {
+			s.Fatalf("received %d of %d messages within %s: %v", len(all), n, within, err)
+		}
+		all = append(all, ds...)
+	}
+	return all
+}
+
+func (s *station) ack(sub *Subscription, ds []broker.Delivery) {
+	s.Helper()
+	settlements := make([]broker.Settlement, len(ds))
+	for i := range ds {
+		settlements[i] = broker.Settlement{Delivery: &ds[i], Action: broker.Ack}
+	}
+	if err := sub.Settle(s.Context(), settlements); err != nil {
+		s.Fatal(err)
+	}
+}
+
+// A worker whose handlers are slow is pushed what they can run and no more: the
+// rest is for others.
+func TestBusyWorkerTakesNothingFromOthers(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, broker.Intent{Concurrency: 3, MaxInFlight: 64})
+	busy := s.consumer()
+	s.publish(50)
+	held := s.receive(busy, 3, 10*time.Second)
+	idle := s.consumer()
+	s.ack(idle, s.receive(idle, 47, 10*time.Second))
+	s.ack(busy, held)
+}
+
+// A worker that was fast, and then stops asking, gives back what was pushed to it
+// and waits here, and consumes again when it asks again.
+func TestMessagesThatNobodyAsksForAreGivenToOthers(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, broker.Intent{Concurrency: 4, MaxInFlight: 256})
+	fast := s.consumer()
+	s.publish(400)
+	for range 100 { // grows the window
+		s.ack(fast, s.receive(fast, 2, 10*time.Second))
+	}
+	held := s.receive(fast, 1, 10*time.Second)
+	fast.mu.Lock()
+	waiting := len(fast.buffer)
+	fast.mu.Unlock()
+	if waiting == 0 {
+		t.Fatalf("nothing waits in the buffer, so that nothing can be given back")
+	}
+	idle := s.consumer()
+	s.ack(idle, s.receive(idle, 199, unasked+10*time.Second))
+	s.ack(fast, held)
+	s.publish(1)
+	_ = idle.Close(t.Context())
+	s.ack(fast, s.receive(fast, 1, 10*time.Second))
+}
+
+// The credit in bytes is kept, and a message above it is delivered alone.
+func TestReceiveKeepsItsCreditOfBytes(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, broker.Intent{Concurrency: 16, MaxInFlight: 64})
+	sub := s.consumer()
+	body := make([]byte, 1000)
+	if err := s.publisher.Publish(t.Context(), s.name, &broker.Message{Body: body}, &broker.Message{Body: body}, &broker.Message{Body: body}); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 { // until all three have come
+		sub.mu.Lock()
+		n := len(sub.buffer)
+		sub.mu.Unlock()
+		if n == 3 {
+			break
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-t.Context().Done():
+		}
+	}
+	for _, c := range []struct{ bytes, want int }{{1, 1}, {2500, 2}} {
+		ds, err := sub.Receive(t.Context(), broker.Credit{Messages: 10, Bytes: c.bytes})
+		if err != nil || len(ds) != c.want {
+			t.Errorf("credit of %d bytes for messages of 1000: %d deliveries, error %v; want %d", c.bytes, len(ds), err, c.want)
+		}
+		s.ack(sub, ds)
+	}
+}

@@ -1,0 +1,162 @@
+package rabbit
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/anyqueue/anyqueue/broker"
+)
+
+// session is one channel with one consumer at a time: what its deliveries are
+// leased on. It is never used again after its channel has closed, so that a
+// late acknowledgement cannot hit the delivery of another channel that has the
+// same tag.
+type session struct {
+	*broker.Session
+	w  *connection
+	ch *amqp.Channel
+
+	// mu orders frames of acknowledgement as the tracker has decided them.
+	mu      sync.Mutex
+	tracker tracker
+	scratch []uint64
+	open    int // delivered and not settled
+}
+
+// leased is one delivery on a session.
+type leased struct {
+	on      *session
+	arrived time.Time
+	settled bool // guarded by on.mu
+	native  amqp.Delivery
+}
+
+// nativeOf returns what the client delivered; nil when d is of another adapter.
+func nativeOf(d *broker.Delivery) *amqp.Delivery {
+	if l, ok := d.Ref.(*leased); ok {
+		return &l.native
+	}
+	return nil
+}
+
+// lost is what is said of a delivery whose session has ended.
+func (s *session) lost() error {
+	return fmt.Errorf("%w: %w", broker.ErrLeaseLost, passing{s.Cause()})
+}
+
+// settleable says whether a delivery is still leased; the error is that of a lost
+// lease.
+func (s *session) settleable(l *leased) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.claimed(l)
+}
+
+// claimed is settleable with the lock held.
+func (s *session) claimed(l *leased) error {
+	if s.Cause() != nil {
+		return s.lost()
+	}
+	if l.settled {
+		return fmt.Errorf("it was settled before: %w", broker.ErrLeaseLost)
+	}
+	return nil
+}
+
+// ack acknowledges deliveries with as few frames as the order of their tags
+// allows, and returns when they are on their way. Those that were settled before
+// are left out.
+func (s *session) ack(deliveries []*leased) error {
+	if err := s.sendAcks(deliveries); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// flush makes sure that what was settled stays so if the process is killed now.
+func (s *session) flush() error {
+	if err := s.w.raw.flush(); err != nil {
+		return s.broken(err)
+	}
+	return nil
+}
+
+func (s *session) sendAcks(deliveries []*leased) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Cause() != nil {
+		return s.lost()
+	}
+	tags := s.scratch[:0]
+	for _, l := range deliveries {
+		if !l.settled {
+			l.settled = true
+			tags = append(tags, l.native.DeliveryTag)
+		}
+	}
+	s.open -= len(tags)
+	s.scratch = tags
+	through, rest := s.tracker.ack(tags)
+	if through > 0 {
+		if err := s.ch.Ack(through, true); err != nil {
+			return s.broken(err)
+		}
+	}
+	for _, tag := range rest {
+		if err := s.ch.Ack(tag, false); err != nil {
+			return s.broken(err)
+		}
+	}
+	return nil
+}
+
+// nack gives deliveries back to the head of the queue, in their order.
+func (s *session) nack(deliveries ...*leased) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range deliveries {
+		if err := s.claimed(l); err != nil {
+			return err
+		}
+		l.settled = true
+		s.open--
+		s.tracker.nack(l.native.DeliveryTag)
+		if err := s.ch.Nack(l.native.DeliveryTag, false, true); err != nil {
+			return s.broken(err)
+		}
+	}
+	return nil
+}
+
+// renew ends a lease and returns a new one of the same delivery.
+func (s *session) renew(l *leased) *leased {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := &leased{on: l.on, arrived: l.arrived, native: l.native}
+	l.settled = true
+	return again
+}
+
+// broken says that a frame could not be written: the channel is gone, and with
+// it every lease.
+func (s *session) broken(err error) error {
+	s.End(disconnected(err))
+	return s.lost()
+}
+
+// delivered counts a delivery that has come.
+func (s *session) delivered(n int) {
+	s.mu.Lock()
+	s.open += n
+	s.mu.Unlock()
+}
+
+// unsettled is how many deliveries the broker waits for.
+func (s *session) unsettled() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open
+}

@@ -101,3 +101,21 @@ func BenchmarkPrepare(b *testing.B) {
 		}
 	}
 }
+
+// The time of publication has the millisecond that the assigned id states, so that
+// it can be read from there where a broker carries seconds only.
+func TestPrepareStatesTheMillisecondOfTheID(t *testing.T) {
+	for range 20_000 {
+		var m broker.Message
+		if err := broker.Prepare(&m, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		id, err := uuid.Parse(m.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, ns := id.Time().UnixTime(); !m.PublishedAt.Truncate(time.Millisecond).Equal(time.Unix(s, ns).Truncate(time.Millisecond)) {
+			t.Fatalf("id %s states %s, the message %s", m.ID, time.Unix(s, ns).UTC(), m.PublishedAt)
+		}
+	}
+}

@@ -44,13 +44,19 @@ func TestConnSendsEverythingInOrder(t *testing.T) {
 	for w := range writers {
 		wg.Go(func() {
 			line := bytes.Repeat([]byte{byte('a' + w)}, 99)
-			for range writes {
+			for i := range writes {
+				flush := (i+w)%7 == 0
+				if flush {
+					c.cork()
+				}
 				if _, err := c.Write(append(line, '\n')); err != nil {
 					t.Errorf("write: %v", err)
 				}
-			}
-			if err := c.flush(); err != nil {
-				t.Errorf("flush: %v", err)
+				if flush {
+					if err := c.flush(); err != nil {
+						t.Errorf("flush: %v", err)
+					}
+				}
 			}
 		})
 	}
@@ -88,6 +94,7 @@ func TestConnGivesUpAPeerThatStopsReading(t *testing.T) {
 		}
 		_, err = c.Write(block)
 	}
+	c.cork()
 	if err := c.flush(); err == nil {
 		t.Errorf("flush says that everything was sent")
 	}
@@ -128,5 +135,30 @@ func TestConnCloseSaysGoodbyeAndAbortDoesNot(t *testing.T) {
 	case <-ended:
 	case <-time.After(10 * time.Second):
 		t.Errorf("a writer still waits 10 s after abort")
+	}
+}
+
+// When flush returns the system has what was written, whoever sent it.
+func TestConnFlushReturnsWhenAllIsSent(t *testing.T) {
+	c, peer := pair(t, time.Second)
+	for i := range 500 {
+		c.cork()
+		for range i%3 + 1 {
+			if _, err := c.Write([]byte("frame;")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.flush(); err != nil {
+			t.Fatal(err)
+		}
+		c.mu.Lock()
+		unsent := len(c.unsent)
+		c.mu.Unlock()
+		if unsent > 0 {
+			t.Fatalf("%d bytes are unsent after flush", unsent)
+		}
+		if _, err := io.ReadFull(peer, make([]byte, 6*(i%3+1))); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

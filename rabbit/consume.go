@@ -26,7 +26,7 @@ const (
 // serve consumes over one connection until that ends, the consumer is cancelled,
 // or ctx ends.
 func (s *Subscription) serve(ctx context.Context, w *connection) error {
-	c := &consumption{sub: s, w: w}
+	c := &consumption{sub: s, w: w, batch: make([]*leased, 0, slab)}
 	setting, done := context.WithTimeout(ctx, setUp)
 	err := w.within(setting, c.open)
 	done()
@@ -74,6 +74,7 @@ type consumption struct {
 	tag        string // of the running consumer; "" while there is none
 	deliveries <-chan amqp.Delivery
 	slab       []leased
+	batch      []*leased // memory of take
 }
 
 // open declares what is to be declared, opens the channel, and consumes.
@@ -135,7 +136,7 @@ func (c *consumption) run(ctx context.Context) error {
 			}
 			c.take(d)
 		case <-c.sub.asked:
-			if err := c.widen(ctx); err != nil {
+			if err := c.attend(ctx); err != nil {
 				return err
 			}
 		case <-tick.C:
@@ -145,9 +146,28 @@ func (c *consumption) run(ctx context.Context) error {
 		case err := <-c.closed:
 			return ended(err)
 		case <-ctx.Done():
+			c.leave(context.WithoutCancel(ctx))
 			return broker.ErrClosed
 		}
 	}
+}
+
+// leave makes sure that the queue has taken the last acknowledgements before the
+// channel is closed: a server that is behind with those of a quorum queue forgets
+// them with the channel, and delivers the messages again. The answer to a cancel
+// comes after them. An ordered consumer stays the active one until its channel is
+// gone, or its successor would be given messages ahead of those that go back; it
+// asks for something without effect instead, which does for the few that it has
+// under way.
+func (c *consumption) leave(ctx context.Context) {
+	limited, done := context.WithTimeout(ctx, farewell)
+	defer done()
+	_ = c.w.within(limited, func() error { // the session ends in any case
+		if c.sub.plan.attempts == deliveriesAreAttempts {
+			return c.session.ch.Qos(1, 0, false)
+		}
+		return c.cancel()
+	})
 }
 
 // ended is why a channel closed. The client tells nothing when it was closed from
@@ -162,8 +182,9 @@ func ended(err *amqp.Error) error {
 // take puts a delivery, and all that have come with it, into the buffer.
 func (c *consumption) take(d amqp.Delivery) {
 	now := time.Now()
-	batch := []*leased{c.lease(d, now)}
-	for len(batch) < slab {
+	batch := c.batch[:0]
+	batch = append(batch, c.lease(d, now))
+	for len(batch) < cap(batch) {
 		select {
 		case d, ok := <-c.deliveries:
 			if ok {
@@ -182,6 +203,7 @@ func (c *consumption) take(d amqp.Delivery) {
 	}
 	some := len(s.buffer) > 0
 	s.mu.Unlock()
+	clear(batch)
 	if some {
 		notify(s.arrived)
 	}
@@ -215,24 +237,35 @@ func (c *consumption) over() error {
 	}
 }
 
-// widen consumes with a larger window. The limit belongs to the consumer, so that
-// a new one has to be started; what the old one was given stays leased.
-func (c *consumption) widen(ctx context.Context) error {
+// attend does what Receive has asked for: consume with a larger window, or not at
+// all for now.
+func (c *consumption) attend(ctx context.Context) error {
 	s := c.sub
 	s.mu.Lock()
-	grows := s.window.grow(c.session.unsettled())
+	pause := s.stopped && c.tag != ""
+	if pause {
+		s.window.park()
+	}
+	widen := !s.stopped && s.window.grow(c.session.unsettled())
 	s.mu.Unlock()
-	if !grows {
+	if !pause && !widen {
 		return nil
 	}
-	limited, done := context.WithTimeout(ctx, setUp)
-	defer done()
-	return c.w.within(limited, func() error {
-		if err := c.cancel(); err != nil {
+	return c.exchange(ctx, func() error {
+		// The window belongs to the consumer, so that a larger one is another consumer's.
+		// What the old one was given stays leased.
+		if err := c.cancel(); err != nil || pause {
 			return err
 		}
 		return c.consume()
 	})
+}
+
+// exchange calls f, which must not take long, or the connection is given up.
+func (c *consumption) exchange(ctx context.Context, f func() error) error {
+	limited, done := context.WithTimeout(ctx, setUp)
+	defer done()
+	return c.w.within(limited, f)
 }
 
 // giveBack returns what nobody has asked for to the broker, for other consumers,
@@ -241,7 +274,7 @@ func (c *consumption) widen(ctx context.Context) error {
 func (c *consumption) giveBack(ctx context.Context) error {
 	s := c.sub
 	s.mu.Lock()
-	due := s.window.fixed == 0 && c.tag != "" && !s.waiting && len(s.buffer) > 0 && time.Since(s.idle) > unasked
+	due := s.window.fixed == 0 && !s.waiting && len(s.buffer) > 0 && time.Since(s.idle) > unasked
 	if len(s.gates) > 0 {
 		s.buffer = s.gates.expire(s.buffer)
 		notify(s.arrived)
@@ -250,9 +283,7 @@ func (c *consumption) giveBack(ctx context.Context) error {
 	if !due {
 		return nil
 	}
-	limited, done := context.WithTimeout(ctx, setUp)
-	defer done()
-	return c.w.within(limited, func() error {
+	return c.exchange(ctx, func() error {
 		if err := c.cancel(); err != nil {
 			return err
 		}
@@ -264,7 +295,8 @@ func (c *consumption) giveBack(ctx context.Context) error {
 			notify(s.asked)
 		}
 		s.mu.Unlock()
-		return c.session.nack(back...)
+		_, err := c.session.nack(back)
+		return err
 	})
 }
 

@@ -159,7 +159,7 @@ func capabilities(s *Settings, p plan) broker.Capabilities {
 		DeadLetters:     p.topology.deadLetter != "" && !p.dead,
 
 		MaxMessageBytes: s.MaxMessageBytes,
-		MaxSettle:       maxSettle,
+		MaxSettle:       settleBatch(s),
 		MaxExtend:       1,
 		SettleCalls:     settleCalls,
 		SettleLinger:    settleLinger,
@@ -174,6 +174,15 @@ func capabilities(s *Settings, p plan) broker.Capabilities {
 		c.MaxDelay = p.topology.rungs[n-1].delay
 	}
 	return c
+}
+
+// settleBatch is how many settlements are worth waiting for: no more than half of
+// a prefetch that is fixed, or the server, too, would wait.
+func settleBatch(s *Settings) int {
+	if s.Prefetch > 0 {
+		return min(maxSettle, max(1, s.Prefetch/2))
+	}
+	return maxSettle
 }
 
 // keyOf is the ordering key of a delivery, without decoding the

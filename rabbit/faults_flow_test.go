@@ -173,7 +173,7 @@ func (f *flow) handle(ctx context.Context, d *broker.Delivery) error {
 	seq, err := strconv.Atoi(string(d.Body))
 	if err != nil {
 		f.Errorf("a message with body %q", d.Body)
-		return nil
+		return runtime.Drop("not of this flow")
 	}
 	f.ledger.Started(seq)
 	f.mu.Lock()
@@ -280,7 +280,7 @@ func (f *flow) send(ctx context.Context, batch []*broker.Message) (again []*brok
 		f.Errorf("publish: %v", err)
 		return nil
 	}
-	var fate = make(map[int]error)
+	fate := make(map[int]error)
 	if failed != nil {
 		for _, e := range failed.Failed {
 			fate[e.Index] = e.Err

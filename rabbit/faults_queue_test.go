@@ -143,7 +143,7 @@ func TestOriginalStaysWhileItsDelayQueueIsGoneOrFull(t *testing.T) {
 	waiting := f.consumer.Stats().Settling
 
 	// It comes back too small for all of them.
-	f.onServer(func(ch *amqp.Channel) error { return declareRung(f, ch, rung, 3) })
+	f.onServer(func(ch *amqp.Channel) error { return declareRung(f, ch, rung, 20) })
 	f.await("the rest is done", func() bool { return f.consumer.Stats().Settling < waiting/2 })
 	f.finish()
 	if n := f.sessionsSeen(); n != 1 {

@@ -3,6 +3,7 @@ package rabbit
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,10 +13,9 @@ import (
 	"github.com/anyqueue/anyqueue/internal/faultlab"
 )
 
-// A publisher whose queue was deleted and declared again by others, of which it
-// hears nothing, publishes to the new one: a channel that knew the old one gets no
-// confirmation any more, and is given up.
-func TestPublisherFindsAQueueThatOthersHaveDeclaredAgain(t *testing.T) {
+// Publishers under load whose queue others delete and declare again, of which they
+// are told nothing, publish to the new one, all of them.
+func TestPublishersGoOnWithAQueueThatOthersHaveDeclaredAgain(t *testing.T) {
 	for line, variable := range lines {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
@@ -28,53 +28,60 @@ func TestPublisherFindsAQueueThatOthersHaveDeclaredAgain(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { p.Close(context.WithoutCancel(t.Context())) })
-			publish := func(n int) error {
-				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-				defer cancel()
-				messages := make([]*broker.Message, n)
-				for i := range messages {
-					messages[i] = &broker.Message{Body: []byte("x")}
-				}
-				return p.Publish(ctx, queue, messages...)
-			}
-			var busy sync.WaitGroup
+			var succeeded [4]atomic.Int64
 			loading, stop := context.WithCancel(t.Context())
-			for range 4 {
+			var busy sync.WaitGroup
+			for i := range succeeded {
 				busy.Go(func() {
 					for loading.Err() == nil {
-						began := time.Now()
-						if err := publish(100); err != nil {
-							t.Logf("after %s: %.200s", time.Since(began).Round(time.Millisecond), err)
+						messages := make([]*broker.Message, 100)
+						for i := range messages {
+							messages[i] = &broker.Message{Body: []byte("x")}
 						}
+						ctx, cancel := context.WithTimeout(loading, 2*time.Second)
+						if p.Publish(ctx, queue, messages...) == nil {
+							succeeded[i].Add(1)
+						}
+						cancel()
 					}
 				})
 			}
-			defer busy.Wait()
-			defer stop()
-			time.Sleep(500 * time.Millisecond)
-			onServer(t, server, func(c *amqp.Connection) error {
-				ch, err := c.Channel()
-				if err == nil {
-					_, err = ch.QueueDelete(queue, false, false, false)
+			defer func() {
+				stop()
+				busy.Wait()
+				if err := p.Close(context.WithoutCancel(t.Context())); err != nil {
+					t.Error(err)
 				}
-				return err
-			})
-			time.Sleep(300 * time.Millisecond)
+			}()
+			again := func(why string) {
+				for i := range succeeded {
+					succeeded[i].Store(0)
+				}
+				began := time.Now()
+				for i := range succeeded {
+					for ; succeeded[i].Load() < 2; time.Sleep(5 * time.Millisecond) {
+						if time.Since(began) > 2*silence {
+							t.Fatalf("%s: publisher %d stores nothing for %s", why, i, time.Since(began))
+						}
+					}
+				}
+			}
+			again("before")
 			full := s.withDefaults()
 			top, err := newTopology(&full, queue, in)
 			if err != nil {
 				t.Fatal(err)
 			}
+			onServer(t, server, func(c *amqp.Connection) error {
+				ch, err := c.Channel()
+				if err == nil {
+					_, err = ch.QueueDelete(queue, false, false, false)
+				}
+				time.Sleep(200 * time.Millisecond)
+				return err
+			})
 			onServer(t, server, func(c *amqp.Connection) error { return top.ensure(c.Channel) })
-			time.Sleep(5 * time.Second)
-			began := time.Now()
-			for err = publish(1); err != nil && time.Since(began) < 2*silence; err = publish(1) {
-				t.Logf("after %s: %v", time.Since(began).Round(time.Millisecond), err)
-			}
-			if err != nil {
-				t.Errorf("after %s: %v", time.Since(began), err)
-			}
+			again("after the queue was declared again")
 		})
 	}
 }

@@ -40,7 +40,8 @@ func (q *sacQueue) push(n int) {
 // Whatever is given back, whenever and however much is on its way meanwhile, each
 // key is received in order.
 func TestGatesKeepTheOrderOfKeys(t *testing.T) {
-	const messages, keys = 40, 4
+	t.Parallel()
+	const messages, keys = 24, 4
 	for seed := range uint64(5000) {
 		random := rand.New(rand.NewPCG(seed, 11))
 		q := &sacQueue{keys: keys}

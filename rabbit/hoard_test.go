@@ -2,6 +2,7 @@ package rabbit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -86,6 +87,23 @@ func (s *station) ack(sub *Subscription, ds []broker.Delivery) {
 	}
 }
 
+// buffered waits until so many messages have arrived and were not asked for.
+func (s *station) buffered(sub *Subscription, n int) {
+	s.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		sub.mu.Lock()
+		have := len(sub.buffer)
+		sub.mu.Unlock()
+		if have >= n {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("%d messages wait in the buffer after 10 s, want %d", have, n)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
 // A worker whose handlers are slow is pushed what they can run and no more: the
 // rest is for others.
 func TestBusyWorkerTakesNothingFromOthers(t *testing.T) {
@@ -110,12 +128,7 @@ func TestMessagesThatNobodyAsksForAreGivenToOthers(t *testing.T) {
 		s.ack(fast, s.receive(fast, 2, 10*time.Second))
 	}
 	held := s.receive(fast, 1, 10*time.Second)
-	fast.mu.Lock()
-	waiting := len(fast.buffer)
-	fast.mu.Unlock()
-	if waiting == 0 {
-		t.Fatalf("nothing waits in the buffer, so that nothing can be given back")
-	}
+	s.buffered(fast, 1)
 	idle := s.consumer()
 	s.ack(idle, s.receive(idle, 199, unasked+10*time.Second))
 	s.ack(fast, held)
@@ -133,18 +146,7 @@ func TestReceiveKeepsItsCreditOfBytes(t *testing.T) {
 	if err := s.publisher.Publish(t.Context(), s.name, &broker.Message{Body: body}, &broker.Message{Body: body}, &broker.Message{Body: body}); err != nil {
 		t.Fatal(err)
 	}
-	for range 100 { // until all three have come
-		sub.mu.Lock()
-		n := len(sub.buffer)
-		sub.mu.Unlock()
-		if n == 3 {
-			break
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-t.Context().Done():
-		}
-	}
+	s.buffered(sub, 3)
 	for _, c := range []struct{ bytes, want int }{{1, 1}, {2500, 2}} {
 		ds, err := sub.Receive(t.Context(), broker.Credit{Messages: 10, Bytes: c.bytes})
 		if err != nil || len(ds) != c.want {
@@ -152,4 +154,45 @@ func TestReceiveKeepsItsCreditOfBytes(t *testing.T) {
 		}
 		s.ack(sub, ds)
 	}
+}
+
+// A consumer whose Receive was cancelled is pushed nothing more, and what it gave
+// back is not pushed to it again, so that a worker that drains leaves no trace in
+// the count of deliveries. It consumes again when it asks again.
+func TestCancelledReceiveStopsThePush(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, broker.Intent{Concurrency: 8, MaxInFlight: 64})
+	sub := s.consumer()
+	s.publish(1)
+	held := s.receive(sub, 1, 10*time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := sub.Receive(ctx, broker.Credit{Messages: 1, Bytes: 1}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Receive after its cancellation: %v", err)
+	}
+	if err := sub.Settle(t.Context(), []broker.Settlement{{Delivery: &held[0], Action: broker.Release}}); err != nil {
+		t.Fatal(err)
+	}
+	s.publish(5)
+	for range 30 {
+		<-time.After(10 * time.Millisecond)
+		sub.mu.Lock()
+		n := len(sub.buffer)
+		sub.mu.Unlock()
+		if n > 0 {
+			t.Fatalf("%d messages were pushed to a consumer that wants none", n)
+		}
+	}
+	other := s.consumer()
+	all := s.receive(other, 3, 10*time.Second)
+	all = append(all, s.receive(other, 3, 10*time.Second)...)
+	for _, d := range all {
+		if d.Abandoned != 0 || d.Attempt != 1 {
+			t.Errorf("%q: attempt %d, abandoned %d", d.Body, d.Attempt, d.Abandoned)
+		}
+	}
+	s.ack(other, all)
+	_ = other.Close(t.Context())
+	s.publish(1)
+	s.ack(sub, s.receive(sub, 1, 10*time.Second))
 }

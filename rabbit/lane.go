@@ -34,9 +34,9 @@ type lane struct {
 	calls      int             // calls of publish under way
 	unroutable map[address]int // returned by the broker and not yet told to the publisher
 	// silent says of keys since when the broker confirms nothing that is sent there.
-	// A channel that has published to a quorum queue which was deleted and declared
-	// again never gets a confirmation from it any more, and in the end the broker stops
-	// reading from its connection (seen with 3.10.8); only another channel helps.
+	// A queue that was deleted and declared again under load has been seen (rarely, with
+	// 3.10.8) to leave a publishing channel without any confirmation for good; only
+	// another connection helps.
 	silent   map[string]time.Time
 	silences atomic.Int32 // how many there are
 }
@@ -77,17 +77,10 @@ func (l *lane) alive() bool { return !l.ch.IsClosed() }
 type parcel struct {
 	exchange, key string
 	amqp.Publishing
-	// hasty: it does not wait for the end of an alarm. The copies of a settlement do
-	// not, or a few of them would hold up the acknowledgements behind them.
-	hasty   bool
 	sent    time.Time
 	confirm *amqp.DeferredConfirmation
 	err     error // why it is not known to be safe
 }
-
-// hurry is how long a hasty parcel that was sent before an alarm awaits its
-// confirmation in it. What is given up may have been stored.
-const hurry = time.Second
 
 func (p *parcel) address() address { return address{p.exchange, p.key, p.MessageId} }
 
@@ -145,7 +138,7 @@ func (l *lane) enter(ctx context.Context, owns bool, p *parcel) bool {
 		p.err = l.late(ctx.Err())
 		return true
 	}
-	if p.err = l.w.taking(ctx, p.hasty); p.err != nil {
+	if p.err = l.w.unblocked(ctx); p.err != nil {
 		return true
 	}
 	if owns {
@@ -178,33 +171,23 @@ func (l *lane) settle(ctx context.Context, p *parcel) {
 	if p.confirm == nil {
 		return // was not sent
 	}
-	var over <-chan time.Time
-	var raised <-chan struct{}
-	var since func() time.Time
-	if p.hasty {
-		raised, since = l.w.blocking()
-	}
-	select {
-	case <-raised:
-		timer := time.NewTimer(hurry - time.Since(since()))
-		defer timer.Stop()
-		over = timer.C
-	case <-p.confirm.Done():
-	case <-ctx.Done():
-	}
 	select {
 	case <-p.confirm.Done():
 		l.heard(p)
 		if !p.confirm.Acked() {
 			p.err = l.failure(p, nil)
 		}
-	case <-over:
-		p.err = fmt.Errorf("not confirmed in time, it may have been stored all the same: %w", l.late(errors.New("given up for now")))
+		<-l.slots
 	case <-ctx.Done():
 		p.err = fmt.Errorf("not confirmed in time, it may have been stored all the same: %w", l.late(ctx.Err()))
 		l.unheard(p)
+		// It keeps its slot until the broker has answered, or the channel has ended:
+		// there are never more answers to come than there is room for.
+		go func(confirm *amqp.DeferredConfirmation) {
+			<-confirm.Done()
+			<-l.slots
+		}(p.confirm)
 	}
-	<-l.slots
 	p.confirm = nil
 }
 

@@ -190,12 +190,10 @@ type connection struct {
 	cause   error         // why it ended
 	alarm   string        // the reason for which the broker blocks publishers; "" when it does not
 	changed chan struct{} // closed and replaced when alarm has changed
-	raised  chan struct{} // closed while there is an alarm
-	since   time.Time     // when it began
 }
 
 func newConnection(c *amqp.Connection, raw *conn) *connection {
-	w := &connection{Connection: c, raw: raw, done: make(chan struct{}), changed: make(chan struct{}), raised: make(chan struct{})}
+	w := &connection{Connection: c, raw: raw, done: make(chan struct{}), changed: make(chan struct{})}
 	closed := c.NotifyClose(make(chan *amqp.Error, 1))
 	blocked := c.NotifyBlocked(make(chan amqp.Blocking, 16))
 	go w.watch(closed, blocked)
@@ -235,17 +233,9 @@ func (w *connection) end(err *amqp.Error) {
 func (w *connection) alarmed(b amqp.Blocking) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	was := w.alarm != ""
 	w.alarm = ""
 	if b.Active {
 		w.alarm = "the broker blocks publishers: " + b.Reason
-	}
-	switch {
-	case b.Active && !was:
-		w.since = time.Now()
-		close(w.raised)
-	case !b.Active && was:
-		w.raised = make(chan struct{})
 	}
 	close(w.changed)
 	w.changed = make(chan struct{})
@@ -283,15 +273,6 @@ func (w *connection) unblocked(ctx context.Context) error {
 	}
 }
 
-// taking returns nil once the broker takes messages. In an alarm it waits, or fails
-// at once for whoever is hasty.
-func (w *connection) taking(ctx context.Context, hasty bool) error {
-	if hasty {
-		return w.full()
-	}
-	return w.unblocked(ctx)
-}
-
 // full is the error of what the broker does not take because of an alarm; nil while
 // there is none.
 func (w *connection) full() error {
@@ -301,17 +282,45 @@ func (w *connection) full() error {
 	return nil
 }
 
-// blocking returns a channel that is closed while there is an alarm, and when the
-// present one began.
-func (w *connection) blocking() (raised <-chan struct{}, since func() time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.raised, func() time.Time {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.since
+// whileTaking returns a context that ends soon after the broker has begun to block
+// publishers, and at once if it does so already. The caller calls done.
+func (w *connection) whileTaking(ctx context.Context) (taking context.Context, done func()) {
+	taking, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		defer cancel()
+		patience := time.Duration(0)
+		for {
+			w.mu.Lock()
+			alarm, changed := w.alarm, w.changed
+			w.mu.Unlock()
+			if alarm != "" {
+				break
+			}
+			patience = hurry
+			select {
+			case <-changed:
+			case <-taking.Done():
+				return
+			}
+		}
+		timer := time.NewTimer(patience)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-taking.Done():
+		}
+	}()
+	return taking, func() {
+		cancel()
+		<-ended
 	}
 }
+
+// hurry is how long what was sent before an alarm may still be confirmed for those
+// who do not wait for its end.
+const hurry = time.Second
 
 // within calls f, an exchange with the broker, and closes the connection when
 // ctx ends first: the client has no other way to end its waiting.

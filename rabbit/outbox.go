@@ -82,6 +82,18 @@ func (o *outbox) renew() {
 	}
 }
 
+// hurry sends copies of deliveries. It does not wait for the end of an alarm, as
+// publishers do: a few of them would hold up all the acknowledgements behind them,
+// and the originals are safe where they are.
+func (o *outbox) hurry(ctx context.Context, parcels []*parcel) {
+	if w := o.link.state().live; w != nil {
+		taking, done := w.whileTaking(ctx)
+		defer done()
+		ctx = taking
+	}
+	o.send(ctx, parcels)
+}
+
 // send publishes parcels that have no error yet, in order within each exchange.
 func (o *outbox) send(ctx context.Context, parcels []*parcel) {
 	fit := parcels[:0:0]
@@ -103,7 +115,7 @@ func (o *outbox) send(ctx context.Context, parcels []*parcel) {
 				rest = append(rest, c)
 			}
 		}
-		l, err := o.lane(ctx, exchange, same[0].hasty)
+		l, err := o.lane(ctx, exchange)
 		if err != nil {
 			fail(same, err)
 		} else {
@@ -125,15 +137,14 @@ func fail(parcels []*parcel, err error) {
 // was published to, the default exchange (queues) not counted.
 const maxLanes = 64
 
-// lane returns the open channel for an exchange, to whoever is hasty only while
-// there is no alarm.
-func (o *outbox) lane(ctx context.Context, exchange string, hasty bool) (*lane, error) {
+// lane returns the open channel for an exchange.
+func (o *outbox) lane(ctx context.Context, exchange string) (*lane, error) {
 	w, err := o.link.get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	// A broker that blocks publishers does not answer on their connection.
-	if err := w.taking(ctx, hasty); err != nil {
+	if err := w.unblocked(ctx); err != nil {
 		return nil, err
 	}
 	o.mu.Lock()

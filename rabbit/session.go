@@ -8,6 +8,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/anyqueue/anyqueue/broker"
+	"github.com/anyqueue/anyqueue/failure"
 )
 
 // session is one channel with one consumer at a time: what its deliveries are
@@ -67,68 +68,79 @@ func (s *session) claimed(l *leased) error {
 }
 
 // ack acknowledges deliveries with as few frames as the order of their tags
-// allows, and returns when they are on their way. Those that were settled before
-// are left out.
+// allows, and returns when the system has taken them: what was settled stays so
+// if the process is killed now. Those that were settled before are left out.
 func (s *session) ack(deliveries []*leased) error {
-	if err := s.sendAcks(deliveries); err != nil {
+	return s.sending(func() error {
+		tags := s.scratch[:0]
+		for _, l := range deliveries {
+			if !l.settled {
+				l.settled = true
+				tags = append(tags, l.native.DeliveryTag)
+			}
+		}
+		s.open -= len(tags)
+		s.scratch = tags
+		through, rest := s.tracker.ack(tags)
+		if through > 0 {
+			if err := s.ch.Ack(through, true); err != nil {
+				return err
+			}
+		}
+		for _, tag := range rest {
+			if err := s.ch.Ack(tag, false); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// nack gives deliveries back to the head of the queue, in their order. It returns
+// how many of them were still leased, which are the first.
+func (s *session) nack(deliveries []*leased) (n int, err error) {
+	err = s.sending(func() error {
+		for _, l := range deliveries {
+			if err := s.claimed(l); err != nil {
+				return err
+			}
+			l.settled = true
+			s.open--
+			s.tracker.nack(l.native.DeliveryTag)
+			if err := s.ch.Nack(l.native.DeliveryTag, false, true); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// sending calls write with the lock held, and sends the frames that it has
+// written together.
+func (s *session) sending(write func() error) error {
+	s.w.raw.cork()
+	err := s.locked(write)
+	if sent := s.w.raw.flush(); err == nil {
+		err = sent
+	}
+	switch {
+	case err == nil, failure.Is(err, broker.ErrLeaseLost):
 		return err
 	}
-	return s.flush()
+	// The frames could not be written: the channel is gone, and with it every lease.
+	s.End(disconnected(err))
+	return s.lost()
 }
 
-// flush makes sure that what was settled stays so if the process is killed now.
-func (s *session) flush() error {
-	if err := s.w.raw.flush(); err != nil {
-		return s.broken(err)
-	}
-	return nil
-}
-
-func (s *session) sendAcks(deliveries []*leased) error {
+func (s *session) locked(write func() error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.Cause() != nil {
 		return s.lost()
 	}
-	tags := s.scratch[:0]
-	for _, l := range deliveries {
-		if !l.settled {
-			l.settled = true
-			tags = append(tags, l.native.DeliveryTag)
-		}
-	}
-	s.open -= len(tags)
-	s.scratch = tags
-	through, rest := s.tracker.ack(tags)
-	if through > 0 {
-		if err := s.ch.Ack(through, true); err != nil {
-			return s.broken(err)
-		}
-	}
-	for _, tag := range rest {
-		if err := s.ch.Ack(tag, false); err != nil {
-			return s.broken(err)
-		}
-	}
-	return nil
-}
-
-// nack gives deliveries back to the head of the queue, in their order.
-func (s *session) nack(deliveries ...*leased) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, l := range deliveries {
-		if err := s.claimed(l); err != nil {
-			return err
-		}
-		l.settled = true
-		s.open--
-		s.tracker.nack(l.native.DeliveryTag)
-		if err := s.ch.Nack(l.native.DeliveryTag, false, true); err != nil {
-			return s.broken(err)
-		}
-	}
-	return nil
+	return write()
 }
 
 // renew ends a lease and returns a new one of the same delivery.
@@ -138,13 +150,6 @@ func (s *session) renew(l *leased) *leased {
 	again := &leased{on: l.on, arrived: l.arrived, native: l.native}
 	l.settled = true
 	return again
-}
-
-// broken says that a frame could not be written: the channel is gone, and with
-// it every lease.
-func (s *session) broken(err error) error {
-	s.End(disconnected(err))
-	return s.lost()
 }
 
 // delivered counts a delivery that has come.

@@ -32,7 +32,7 @@ func (s *Subscription) Settle(ctx context.Context, settlements []broker.Settleme
 	s.putBack(b.kept.leases)
 	b.nacks(s)
 	if len(b.parcels) > 0 {
-		s.out.send(ctx, b.parcels)
+		s.out.hurry(ctx, b.parcels)
 		for i, p := range b.parcels {
 			if p.err != nil {
 				b.errs[b.copied.at[i]] = p.err
@@ -78,18 +78,26 @@ func (g *group) add(i int, l *leased) {
 	g.at, g.leases = append(g.at, i), append(g.leases, l)
 }
 
-// send acknowledges a group. All live on one session, except around a reconnect.
+// send acknowledges a group.
 func (g *group) send(errs []error) {
-	for first := 0; first < len(g.leases); {
-		on, last := g.leases[first].on, first
-		for last < len(g.leases) && g.leases[last].on == on {
-			last++
-		}
-		if err := on.ack(g.leases[first:last]); err != nil {
-			for _, i := range g.at[first:last] {
+	g.bySession(func(at []int, leases []*leased) {
+		if err := leases[0].on.ack(leases); err != nil {
+			for _, i := range at {
 				errs[i] = err
 			}
 		}
+	})
+}
+
+// bySession calls f for each run of leases on one session: all of them, except
+// around a reconnect.
+func (g *group) bySession(f func(at []int, leases []*leased)) {
+	for first := 0; first < len(g.leases); {
+		last := first
+		for last < len(g.leases) && g.leases[last].on == g.leases[first].on {
+			last++
+		}
+		f(g.at[first:last], g.leases[first:last])
 		first = last
 	}
 }
@@ -180,7 +188,7 @@ func (b *settling) copy(i int, l *leased, to string, m *broker.Settlement) {
 			attempt++
 		}
 	}
-	b.parcels = append(b.parcels, &parcel{key: to, hasty: true, Publishing: copyOf(&l.native, attempt, m.Failure)})
+	b.parcels = append(b.parcels, &parcel{key: to, Publishing: copyOf(&l.native, attempt, m.Failure)})
 	b.copied.add(i, l)
 }
 
@@ -194,11 +202,10 @@ func (b *settling) nacks(s *Subscription) {
 		s.buffer = s.gates.give(s.buffer, b.back.leases)
 		s.mu.Unlock()
 	}
-	for i, l := range b.back.leases {
-		err := l.on.nack(l)
-		if err == nil && i == len(b.back.leases)-1 {
-			err = l.on.flush()
+	b.back.bySession(func(at []int, leases []*leased) {
+		n, err := leases[0].on.nack(leases)
+		for _, i := range at[n:] {
+			b.errs[i] = err
 		}
-		b.errs[b.back.at[i]] = err
-	}
+	})
 }

@@ -2,6 +2,7 @@ package rabbit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -25,11 +26,14 @@ type Subscription struct {
 	gone chan struct{} // closed when the link has ended
 
 	arrived chan struct{} // capacity 1: the buffer is no longer empty, or s is closed
-	asked   chan struct{} // capacity 1: Receive waits for more than the window lets through
+	asked   chan struct{} // capacity 1: Receive waits for more than the window lets through, or wants no more
+
+	taken []*leased // memory of Receive
 
 	mu      sync.Mutex
 	closed  bool
 	waiting bool      // Receive waits
+	stopped bool      // the last Receive was cancelled: nothing more is wanted for now
 	idle    time.Time // since when Receive does not ask
 	buffer  []*leased // arrived and not yet returned, of the live session
 	current *session  // nil while there is none
@@ -101,7 +105,7 @@ func (s *Subscription) Capabilities() broker.Capabilities { return s.caps }
 func (s *Subscription) Receive(ctx context.Context, credit broker.Credit) ([]broker.Delivery, error) {
 	for {
 		if err := ctx.Err(); err != nil {
-			s.rest()
+			s.rest(errors.Is(err, context.Canceled))
 			return nil, err
 		}
 		taken, err := s.take(credit)
@@ -112,7 +116,7 @@ func (s *Subscription) Receive(ctx context.Context, credit broker.Credit) ([]bro
 			return s.hand(taken), nil
 		}
 		if err := s.await(ctx); err != nil {
-			s.rest()
+			s.rest(false)
 			return nil, fmt.Errorf("rabbitmq: receive from %q: %w", s.plan.queue, err)
 		}
 	}
@@ -155,6 +159,7 @@ func (s *Subscription) take(credit broker.Credit) ([]*leased, error) {
 	if s.closed {
 		return nil, broker.ErrClosed
 	}
+	s.stopped = false
 	n, bytes := 0, 0
 	for _, l := range s.buffer {
 		bytes += l.size()
@@ -168,10 +173,10 @@ func (s *Subscription) take(credit broker.Credit) ([]*leased, error) {
 		s.demand()
 		return nil, nil
 	}
-	taken := append([]*leased(nil), s.buffer[:n]...)
+	s.taken = append(s.taken[:0], s.buffer[:n]...)
 	s.drop(n)
 	s.waiting, s.idle = false, time.Now()
-	return taken, nil
+	return s.taken, nil
 }
 
 // drop removes the first n of the buffer. Lock held.
@@ -181,11 +186,17 @@ func (s *Subscription) drop(n int) {
 	s.buffer = s.buffer[:left]
 }
 
-// rest says that Receive no longer waits.
-func (s *Subscription) rest() {
+// rest says that Receive no longer waits. A caller that cancels it stops or
+// pauses: what the broker would push in the meantime would only have to go back,
+// and be counted as delivered. (The end of a timeout is no such sign: he polls.)
+func (s *Subscription) rest(stopped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.waiting, s.idle = false, time.Now()
+	if stopped && s.plan.attempts != deliveriesAreAttempts {
+		s.stopped = true
+		notify(s.asked)
+	}
 }
 
 // demand tells the consuming goroutine that Receive waits although the window is
@@ -232,6 +243,7 @@ func (s *Subscription) hand(taken []*leased) []broker.Delivery {
 		}
 		d.Tag, d.Ref = l.native.DeliveryTag, l
 	}
+	clear(taken)
 	return deliveries
 }
 

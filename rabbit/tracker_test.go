@@ -34,6 +34,7 @@ func (c *channel) ack(tag uint64, multiple bool) (done []uint64) {
 // server takes each of them once, nothing that is not settled, and no frame that
 // it would close the channel for.
 func TestTrackerAcknowledgesExactlyWhatIsSettled(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(5000) {
 		random := rand.New(rand.NewPCG(seed, 7))
 		server := &channel{t: t, seed: seed, open: make(map[uint64]bool)}

@@ -63,7 +63,8 @@ func (s *settler) linger(stop <-chan struct{}) {
 	for {
 		f.mu.Lock()
 		pressing := f.leases.first() != nil && f.leases.first().at <= over
-		enough := pressing || f.settling.n == 0 || f.settling.n >= s.most || f.draining || f.inFlight() >= f.limit
+		idle := f.states[stateRunning] == 0 && f.ready.n == 0 // what comes next may wait for this batch
+		enough := pressing || idle || f.settling.n == 0 || f.settling.n >= s.most || f.draining || f.inFlight() >= f.limit
 		f.mu.Unlock()
 		if enough {
 			return

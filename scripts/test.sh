@@ -63,7 +63,7 @@ step "tests of the benchmark module" bash -c 'cd bench && go test ./...'
 
 printf '\n== tests %s\n' "${race:-(without the race detector)}"
 # shellcheck disable=SC2086 # the flag is one word or none
-go test $race -timeout 8m ./... || failed+=("tests")
+go test $race -parallel 8 -timeout 12m ./... || failed+=("tests")
 
 if ((${#failed[@]})); then
   printf '\nFAILED: %s\n' "$(IFS=,; echo "${failed[*]}")" >&2

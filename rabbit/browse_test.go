@@ -23,7 +23,7 @@ func TestAllDeadLettersCanBeSeenAtOnce(t *testing.T) {
 	}
 	defer closeNow(t, end.Subscription.Close)
 	defer closeNow(t, end.Publisher.Close)
-	const letters = 10 * readAhead
+	const letters = 320
 	messages := make([]*broker.Message, letters)
 	for i := range messages {
 		messages[i] = &broker.Message{ID: fmt.Sprint(i)}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -43,6 +44,7 @@ func (s *Subscription) serve(ctx context.Context, w *connection) error {
 func (s *Subscription) begin(session *session, w *connection) {
 	s.mu.Lock()
 	s.current = session
+	s.window.parked = true
 	if s.plan.attempts == deliveriesAreAttempts {
 		s.gates = make(gates)
 	}
@@ -77,7 +79,7 @@ type consumption struct {
 	batch      []*leased // memory of take
 }
 
-// open declares what is to be declared, opens the channel, and consumes.
+// open declares what is to be declared, opens the channel, and looks for the queue.
 func (c *consumption) open() error {
 	if err := c.sub.plan.topology.ensure(c.w.Channel); err != nil {
 		return err
@@ -88,20 +90,26 @@ func (c *consumption) open() error {
 	}
 	c.session = &session{w: c.w, Session: broker.NewSession(fmt.Sprintf("channel of %q", c.sub.plan.queue)), ch: ch}
 	c.closed = ch.NotifyClose(make(chan *amqp.Error, 1))
-	c.cancels = ch.NotifyCancel(make(chan string, 1))
-	return c.consume()
+	c.cancels = ch.NotifyCancel(make(chan string, 16)) // one for each consumer that crosses a cancel of ours
+	// It consumes when Receive is called first: who only publishes, or looks, takes
+	// nothing from others, and is not the active consumer of an ordered queue.
+	if _, err := depth(ch, c.sub.plan.queue); err != nil {
+		return c.why(err)
+	}
+	return nil
 }
 
 // consume starts a consumer with the window of the moment.
 func (c *consumption) consume() error {
 	c.sub.mu.Lock()
-	prefetch := c.sub.window.open()
+	prefetch := c.sub.window.prefetch()
 	c.sub.mu.Unlock()
 	if err := c.session.ch.Qos(prefetch, 0, false); err != nil {
 		return c.why(err)
 	}
 	c.consumers++
 	tag := fmt.Sprintf("anyqueue-%d", c.consumers)
+	c.session.begin()
 	deliveries, err := c.session.ch.Consume(c.sub.plan.queue, tag, false, false, false, false, nil)
 	if err != nil {
 		return c.why(err)
@@ -163,10 +171,18 @@ func (c *consumption) leave(ctx context.Context) {
 	limited, done := context.WithTimeout(ctx, farewell)
 	defer done()
 	_ = c.w.within(limited, func() error { // the session ends in any case
-		if c.sub.plan.attempts == deliveriesAreAttempts {
+		s := c.sub
+		if s.plan.attempts == deliveriesAreAttempts {
 			return c.session.ch.Qos(1, 0, false)
 		}
-		return c.cancel()
+		if err := c.cancel(); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		back := append([]*leased(nil), s.buffer...)
+		s.drop(len(s.buffer))
+		s.mu.Unlock()
+		return c.restore(limited, back)
 	})
 }
 
@@ -175,6 +191,9 @@ func (c *consumption) leave(ctx context.Context) {
 func ended(err *amqp.Error) error {
 	if err == nil {
 		return disconnected(errors.New("the channel was closed"))
+	}
+	if err.Code == amqp.PreconditionFailed && strings.Contains(err.Reason, "timeout") { // told by the text alone
+		return disconnected(fmt.Errorf("%w; set ack_timeout to no more than the server's consumer_timeout", classify(err)))
 	}
 	return disconnected(classify(err))
 }
@@ -195,7 +214,7 @@ func (c *consumption) take(d amqp.Delivery) {
 		}
 		break
 	}
-	c.session.delivered(len(batch))
+	c.session.delivered(batch)
 	s := c.sub
 	s.mu.Lock()
 	for _, l := range batch {
@@ -217,23 +236,32 @@ func (c *consumption) lease(d amqp.Delivery, now time.Time) *leased {
 	}
 	l := &c.slab[0]
 	c.slab = c.slab[1:]
-	l.on, l.arrived, l.native = c.session, now, d
+	l.on, l.arrived, l.at, l.native = c.session, now, d.DeliveryTag, d
 	l.native.Acknowledger = nil
 	return l
 }
 
-// over says why deliveries have ended.
+// over says why deliveries have ended. The client tells of the end of a channel
+// before it ends them, and closes the channel of cancels with it.
 func (c *consumption) over() error {
 	select {
 	case err := <-c.closed:
 		return ended(err)
-	case <-c.cancels:
+	default:
+	}
+	select {
+	case _, cancelled := <-c.cancels:
+		if !cancelled {
+			return ended(<-c.closed)
+		}
 		// The queue was deleted, or has moved. What is leased on the channel may be gone
 		// or may be delivered to others: all of it is lost, and a new channel begins with
 		// declaring again. The channels that have published to the queue are of no use
 		// for the next one of its name; see lane.silent.
 		c.sub.out.renew()
 		return disconnected(fmt.Errorf("the broker cancelled the consumer of %q: the queue was deleted or has moved", c.sub.plan.queue))
+	case err := <-c.closed:
+		return ended(err)
 	}
 }
 
@@ -244,9 +272,10 @@ func (c *consumption) attend(ctx context.Context) error {
 	s.mu.Lock()
 	pause := s.stopped && c.tag != ""
 	if pause {
-		s.window.park()
+		s.window.parked = true
 	}
-	widen := !s.stopped && s.window.grow(c.session.unsettled())
+	open, held := c.session.unsettled()
+	widen := s.waiting && s.window.grow(open, held, s.wanted, time.Now())
 	s.mu.Unlock()
 	if !pause && !widen {
 		return nil
@@ -274,7 +303,7 @@ func (c *consumption) exchange(ctx context.Context, f func() error) error {
 func (c *consumption) giveBack(ctx context.Context) error {
 	s := c.sub
 	s.mu.Lock()
-	due := s.window.fixed == 0 && !s.waiting && len(s.buffer) > 0 && time.Since(s.idle) > unasked
+	due := (s.window.fixed == 0 || s.stopped) && !s.waiting && len(s.buffer) > 0 && time.Since(s.idle) > unasked
 	if len(s.gates) > 0 {
 		s.buffer = s.gates.expire(s.buffer)
 		notify(s.arrived)
@@ -290,14 +319,44 @@ func (c *consumption) giveBack(ctx context.Context) error {
 		s.mu.Lock()
 		back := append([]*leased(nil), s.buffer...)
 		s.drop(len(s.buffer))
-		s.window.park()
+		s.window.parked = true
 		if s.waiting { // somebody has asked after all
 			notify(s.asked)
 		}
 		s.mu.Unlock()
-		_, err := c.session.nack(back)
-		return err
+		return c.restore(ctx, back)
 	})
+}
+
+// restore gives back what nobody has asked for: to its place, and once that has
+// been counted by a copy. A message that is pushed here and there and never run
+// must not look like one that kills its workers.
+func (c *consumption) restore(ctx context.Context, back []*leased) error {
+	var nacked, copied []*leased
+	var parcels []*parcel
+	for _, l := range back {
+		var m broker.Message
+		f := decode(&l.native, &m)
+		if f.deliveries == 0 || c.sub.plan.attempts != deliveriesAreCrashes {
+			nacked = append(nacked, l)
+			continue
+		}
+		copied = append(copied, l)
+		parcels = append(parcels, &parcel{key: c.sub.plan.queue, copied: true, Publishing: copyOf(&l.native, f.attempt, nil)})
+	}
+	c.sub.out.hurry(ctx, parcels)
+	var safe []*leased
+	for i, p := range parcels {
+		if p.err == nil {
+			safe = append(safe, copied[i])
+		} else {
+			nacked = append(nacked, copied[i])
+		}
+	}
+	if err := c.session.ack(safe, func(int, error) {}); err != nil {
+		return err
+	}
+	return c.session.nack(nacked, func(int, error) {})
 }
 
 // cancel ends the running consumer and takes what is still on its way.

@@ -36,12 +36,14 @@ func Open(ctx context.Context, s Settings, queue string, in broker.Intent) (*bro
 	if err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	out, err := openOutbox(ctx, "publish for "+queue, d, &s)
 	if err != nil {
 		return nil, err
 	}
 	sub := newSubscription(&s, planOf(&s, top, in), windowOf(&s, in), d, out)
-	if err := sub.start(ctx, s.ConnectTimeout); err != nil {
+	// One bound for both; the server answers by now, so that a second is enough.
+	if err := sub.start(ctx, max(s.ConnectTimeout-time.Since(began), time.Second)); err != nil {
 		return nil, err
 	}
 	return &broker.Endpoint{
@@ -92,19 +94,15 @@ func windowOf(s *Settings, in broker.Intent) window {
 		// Another window needs another consumer, and the order of keys needs that it
 		// stays the active one. Each restart counts as a delivery of all that was pushed,
 		// so that it is no larger than what the runtime takes.
-		w.fixed = min(max(in.MaxInFlight, w.low), mostHigh)
+		w.fixed = min(max(in.MaxInFlight, 1), mostHigh)
 	}
 	return w
 }
 
-// A dead-letter queue is read by tools, mostly a few messages at a time; so little
-// is read ahead. But who goes through all of it keeps what he has seen until he is
-// done, because what is given back comes again: for him the window grows to the
-// most that AMQP can say.
-const (
-	readAhead   = 32
-	mostBrowsed = 65535
-)
+// mostBrowsed bounds what a reader of dead letters holds: who goes through all of
+// them keeps what he has seen until he is done, because what is given back comes
+// again. It is the most that AMQP can say.
+const mostBrowsed = 65535
 
 // openDeadLetters consumes the dead-letter queue. What is read and not
 // acknowledged stays there, in its place.
@@ -117,7 +115,7 @@ func openDeadLetters(ctx context.Context, s *Settings, top *topology, d *dialer)
 		topology: top.forDeadLetters(), queue: top.deadLetter, dead: true,
 		ackTimeout: max(s.AckTimeout, 0), attempts: deliveriesAreUnknown,
 	}
-	sub := newSubscription(s, p, window{size: readAhead, low: readAhead, high: mostBrowsed}, d, out)
+	sub := newSubscription(s, p, window{parked: true, high: mostBrowsed}, d, out)
 	if err := sub.start(ctx, s.ConnectTimeout); err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ const (
 	flowPublishers = 2
 	flowBatch      = 100
 	flowPrefetch   = 100  // what can be unacknowledged when a connection is lost
+	flowBrowsed    = 100  // what the reader of dead letters can hold then
 	flowAhead      = 3000 // how far the publishers may be ahead of the handlers
 	failsOnce      = 50   // every 50th message
 	failsAlways    = 400  // of every 400 messages the last
@@ -359,9 +360,9 @@ func (f *flow) sessionsSeen() int {
 // not acknowledged, or acknowledged and not yet read by the broker, comes again,
 // and what was published and not confirmed is published again.
 func (f *flow) mayRepeat(losses int, cause string) {
-	const each = flowPrefetch + readAhead + flowPublishers*flowBatch
+	const each = flowPrefetch + flowBrowsed + flowPublishers*flowBatch
 	f.ledger.Allow(losses*each, fmt.Sprintf("%s, %d times with at most %d unacknowledged, %d of them dead letters, and %d unconfirmed",
-		cause, losses, flowPrefetch+readAhead, readAhead, flowPublishers*flowBatch))
+		cause, losses, flowPrefetch+flowBrowsed, flowBrowsed, flowPublishers*flowBatch))
 }
 
 // finish waits until everything has its outcome and nothing is left anywhere, and

@@ -71,7 +71,7 @@ func appendDecimal(b []byte, d amqp.Decimal) []byte {
 	return append(b, digits[max(whole, 0):]...)
 }
 
-// maxDepth is how deeply tables and arrays are written; the client reads no deeper.
+// maxDepth is how deeply tables and arrays are written. The client reads none deeper than 32.
 const maxDepth = 40
 
 // appendJSON writes a value as JSON. encoding/json alone would not do: it writes bytes as

@@ -1,27 +1,29 @@
 package rabbit
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
 
-// gates keep the order of keys where a message is given back by nack on a queue
-// with a single active consumer. The broker delivers it again at once, before
-// anything else that is still in the queue; but what it had pushed in the
-// meantime is on the way already, and would overtake. So the messages of that
-// key stand in line, those that were given back at their places, and nobody goes
-// on before those in front of him have come again.
+// gates keep the order of keys where messages are given back on a queue with a
+// single active consumer. What goes back by nack is delivered again at once,
+// before anything else that is still in the queue; but what the broker had pushed
+// in the meantime is on the way already, and would overtake. So the messages of
+// that key stand in line by their place in the queue, and nobody goes on before
+// those in front of him have come again.
 //
 // A nil gates lets everything pass.
 type gates map[string]*gate
 
 type gate struct {
-	line  []place
+	line  []place // by at
 	since time.Time
 }
 
 // place is one message in a line.
 type place struct {
+	at uint64 // see leased.at
 	id string
 	l  *leased // nil until it has come again
 }
@@ -30,31 +32,56 @@ type place struct {
 // back, or somebody has purged the queue.
 const gateFor = 5 * time.Second
 
-// give is called before deliveries go back, in their order. What of their keys is
-// in the buffer stands behind them. It returns the new buffer.
+// give is called before deliveries go back by nack. What of their keys is in the
+// buffer stands in line with them. It returns the new buffer.
 func (g gates) give(buffer, back []*leased) []*leased {
-	fronts := make(map[string][]place)
+	var given []*gate
 	for _, l := range back {
-		if key := keyOf(&l.native); key != "" {
-			fronts[key] = append(fronts[key], place{id: l.native.MessageId})
-		}
-	}
-	buffer = slices.DeleteFunc(buffer, func(l *leased) bool {
 		key := keyOf(&l.native)
-		front, given := fronts[key]
-		if given {
-			fronts[key] = append(front, place{l.native.MessageId, l})
+		if key == "" {
+			continue
 		}
-		return given
-	})
-	for key, front := range fronts {
 		if g[key] == nil {
 			g[key] = &gate{}
 		}
-		g[key].line = append(front, g[key].line...)
 		g[key].since = time.Now()
+		g[key].enter(place{at: l.at, id: l.native.MessageId})
+		given = append(given, g[key])
+	}
+	buffer = slices.DeleteFunc(buffer, func(l *leased) bool {
+		at := g[keyOf(&l.native)]
+		if at == nil {
+			return false
+		}
+		at.enter(place{l.at, l.native.MessageId, l})
+		return true
+	})
+	for _, at := range given {
+		buffer = at.open(buffer)
 	}
 	return buffer
+}
+
+// keep puts a delivery that was given back here into the buffer, or in line.
+func (g gates) keep(buffer []*leased, l *leased) []*leased {
+	key := keyOf(&l.native)
+	if at := g[key]; at != nil {
+		at.enter(place{l.at, l.native.MessageId, l})
+		return g.opened(buffer, key)
+	}
+	return insert(buffer, l, key)
+}
+
+// insert puts a delivery into the buffer, behind those of its key that were in
+// front of it.
+func insert(buffer []*leased, l *leased, key string) []*leased {
+	i := 0
+	for j, other := range buffer {
+		if other.at < l.at && keyOf(&other.native) == key {
+			i = j + 1
+		}
+	}
+	return slices.Insert(buffer, i, l)
 }
 
 // pass appends to the buffer what may go on now that a delivery has come.
@@ -72,17 +99,37 @@ func (g gates) pass(buffer []*leased, l *leased) []*leased {
 		i = slices.IndexFunc(at.line, func(p place) bool { return p.l == nil && p.id == l.native.MessageId })
 	}
 	if i < 0 {
-		at.line = append(at.line, place{l.native.MessageId, l})
+		at.enter(place{l.at, l.native.MessageId, l})
 	} else {
-		at.line[i].l = l
+		l.at, at.line[i].l = at.line[i].at, l
 	}
-	for len(at.line) > 0 && at.line[0].l != nil {
-		buffer = append(buffer, at.line[0].l)
-		at.line = at.line[1:]
-	}
-	if len(at.line) == 0 {
+	return g.opened(buffer, key)
+}
+
+// opened lets go on whoever may, and takes the gate away when nobody is left.
+func (g gates) opened(buffer []*leased, key string) []*leased {
+	buffer = g[key].open(buffer)
+	if len(g[key].line) == 0 {
 		delete(g, key)
 	}
+	return buffer
+}
+
+// enter takes a place in the line.
+func (at *gate) enter(p place) {
+	i, _ := slices.BinarySearchFunc(at.line, p, func(a, b place) int { return cmp.Compare(a.at, b.at) })
+	at.line = slices.Insert(at.line, i, p)
+}
+
+// open lets go on those in front who have come.
+func (at *gate) open(buffer []*leased) []*leased {
+	n := 0
+	for n < len(at.line) && at.line[n].l != nil {
+		l := at.line[n].l
+		buffer = insert(buffer, l, keyOf(&l.native))
+		n++
+	}
+	at.line = at.line[n:]
 	return buffer
 }
 
@@ -94,7 +141,7 @@ func (g gates) expire(buffer []*leased) []*leased {
 		}
 		for _, p := range at.line {
 			if p.l != nil {
-				buffer = append(buffer, p.l)
+				buffer = insert(buffer, p.l, key)
 			}
 		}
 		delete(g, key)

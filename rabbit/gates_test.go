@@ -17,6 +17,7 @@ type sacQueue struct {
 	returned []int
 	wire     []*leased
 	keys     int
+	tag      uint64
 }
 
 func (q *sacQueue) push(n int) {
@@ -30,7 +31,8 @@ func (q *sacQueue) push(n int) {
 		}
 		m := (*from)[0]
 		*from = (*from)[1:]
-		q.wire = append(q.wire, &leased{native: amqp.Delivery{
+		q.tag++
+		q.wire = append(q.wire, &leased{at: q.tag, native: amqp.Delivery{
 			MessageId: fmt.Sprint(m), Redelivered: redelivered,
 			Headers: amqp.Table{headerKey: fmt.Sprint("key ", m%q.keys)},
 		}})
@@ -89,13 +91,31 @@ func TestGatesKeepTheOrderOfKeys(t *testing.T) {
 					held[k] = held[k][1:]
 					continue
 				}
-				buffer = g.give(buffer, held[k])
-				for _, l := range held[k] {
-					var m int
-					_, _ = fmt.Sscan(l.native.MessageId, &m)
-					q.returned = append(q.returned, m)
+				// A run of the key goes back, in one call or several, in any order, and each
+				// of it stays here or goes round through the broker.
+				from := random.IntN(len(held[k]))
+				back := slices.Clone(held[k][from:])
+				held[k] = held[k][:from]
+				if random.IntN(2) == 0 {
+					random.Shuffle(len(back), func(i, j int) { back[i], back[j] = back[j], back[i] })
 				}
-				held[k] = nil
+				for len(back) > 0 {
+					n := 1 + random.IntN(len(back))
+					call := back[:n]
+					back = back[n:]
+					if random.IntN(2) == 0 {
+						for _, l := range call {
+							buffer = g.keep(buffer, l)
+						}
+						continue
+					}
+					buffer = g.give(buffer, call)
+					for _, l := range call {
+						var m int
+						_, _ = fmt.Sscan(l.native.MessageId, &m)
+						q.returned = append(q.returned, m)
+					}
+				}
 			}
 		}
 		if len(g) > 0 {
@@ -108,10 +128,10 @@ func TestGatesKeepTheOrderOfKeys(t *testing.T) {
 // hold up its key for ever.
 func TestGateOpensWhenNothingComes(t *testing.T) {
 	g := make(gates)
-	l := func(id string) *leased {
-		return &leased{native: amqp.Delivery{MessageId: id, Headers: amqp.Table{headerKey: "k"}}}
+	l := func(at uint64, id string) *leased {
+		return &leased{at: at, native: amqp.Delivery{MessageId: id, Headers: amqp.Table{headerKey: "k"}}}
 	}
-	if rest := g.give([]*leased{l("2")}, []*leased{l("1")}); len(rest) != 0 {
+	if rest := g.give([]*leased{l(2, "2")}, []*leased{l(1, "1")}); len(rest) != 0 {
 		t.Fatalf("%d messages overtake what was given back", len(rest))
 	}
 	if out := g.expire(nil); len(out) != 0 {

@@ -78,9 +78,14 @@ func (s *station) receive(sub *Subscription, n int, within time.Duration) []brok
 
 func (s *station) ack(sub *Subscription, ds []broker.Delivery) {
 	s.Helper()
+	s.settle(sub, ds, broker.Ack)
+}
+
+func (s *station) settle(sub *Subscription, ds []broker.Delivery, action broker.Action) {
+	s.Helper()
 	settlements := make([]broker.Settlement, len(ds))
 	for i := range ds {
-		settlements[i] = broker.Settlement{Delivery: &ds[i], Action: broker.Ack}
+		settlements[i] = broker.Settlement{Delivery: &ds[i], Action: action}
 	}
 	if err := sub.Settle(s.Context(), settlements); err != nil {
 		s.Fatal(err)
@@ -146,14 +151,73 @@ func TestReceiveKeepsItsCreditOfBytes(t *testing.T) {
 	if err := s.publisher.Publish(t.Context(), s.name, &broker.Message{Body: body}, &broker.Message{Body: body}, &broker.Message{Body: body}); err != nil {
 		t.Fatal(err)
 	}
-	s.buffered(sub, 3)
-	for _, c := range []struct{ bytes, want int }{{1, 1}, {2500, 2}} {
+	for i, c := range []struct{ bytes, want int }{{1, 1}, {2500, 2}} {
 		ds, err := sub.Receive(t.Context(), broker.Credit{Messages: 10, Bytes: c.bytes})
 		if err != nil || len(ds) != c.want {
 			t.Errorf("credit of %d bytes for messages of 1000: %d deliveries, error %v; want %d", c.bytes, len(ds), err, c.want)
 		}
 		s.ack(sub, ds)
+		if i == 0 {
+			s.buffered(sub, 2)
+		}
 	}
+}
+
+// A worker whose handlers take longer than messages may wait here is pushed one
+// message for each that it asks for, so that none is given back, and none looks as
+// if it had been abandoned.
+func TestSlowWorkerLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, broker.Intent{Concurrency: 4, MaxInFlight: 64})
+	slow := s.consumer()
+	s.publish(30)
+	held := s.receive(slow, 4, 10*time.Second)
+	for i := range 3 {
+		<-time.After(unasked + look + 500*time.Millisecond)
+		s.ack(slow, held[i:i+1])
+		held = append(held, s.receive(slow, 1, 10*time.Second)...)
+	}
+	s.ack(slow, held[3:])
+	other := s.consumer()
+	rest := s.receive(other, 23, 10*time.Second)
+	for _, d := range held {
+		if d.Abandoned != 0 {
+			t.Errorf("%q was never abandoned, and has come back %d times", d.Body, d.Abandoned)
+		}
+	}
+	for _, d := range rest { // the last acks have made room for four that nobody asked for
+		if d.Abandoned > 1 {
+			t.Errorf("%q was never abandoned, and has come back %d times", d.Body, d.Abandoned)
+		}
+	}
+	s.ack(other, rest)
+}
+
+// What is given back unasked again and again counts as abandoned once at most.
+func TestMessagesThatNobodyAsksForAreNotTakenForCrashes(t *testing.T) {
+	t.Parallel()
+	s := newStation(t, broker.Intent{Concurrency: 4, MaxInFlight: 64})
+	s.publish(10)
+	for range 3 {
+		sub := s.consumer()
+		ds, err := sub.Receive(t.Context(), broker.Credit{Messages: 10, Bytes: 1}) // pushed ten, takes one
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.buffered(sub, 9)
+		s.settle(sub, ds, broker.Release)
+		if err := sub.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := s.consumer()
+	all := s.receive(last, 10, 10*time.Second)
+	for _, d := range all {
+		if d.Abandoned > 1 || d.Attempt != 1 {
+			t.Errorf("%q: attempt %d, abandoned %d", d.Body, d.Attempt, d.Abandoned)
+		}
+	}
+	s.ack(last, all)
 }
 
 // A consumer whose Receive was cancelled is pushed nothing more, and what it gave
@@ -170,6 +234,7 @@ func TestCancelledReceiveStopsThePush(t *testing.T) {
 	if _, err := sub.Receive(ctx, broker.Credit{Messages: 1, Bytes: 1}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Receive after its cancellation: %v", err)
 	}
+	<-time.After(500 * time.Millisecond) // the consumer is cancelled soon after
 	if err := sub.Settle(t.Context(), []broker.Settlement{{Delivery: &held[0], Action: broker.Release}}); err != nil {
 		t.Fatal(err)
 	}

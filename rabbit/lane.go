@@ -29,10 +29,12 @@ type lane struct {
 	returns chan amqp.Return
 	slots   chan struct{} // one for each unconfirmed message
 
-	mu         sync.Mutex
-	cause      error           // why the channel closed
-	calls      int             // calls of publish under way
-	unroutable map[address]int // returned by the broker and not yet told to the publisher
+	mu    sync.Mutex
+	cause error // why the channel closed
+	calls int   // calls of publish under way
+	// returned says of addresses up to which number messages may have been returned.
+	returned map[address]uint64
+	doubtful uint64 // up to this number any message may have been returned
 	// silent says of keys since when the broker confirms nothing that is sent there.
 	// A queue that was deleted and declared again under load has been seen (rarely, with
 	// 3.10.8) to leave a publishing channel without any confirmation for good; only
@@ -45,7 +47,8 @@ type lane struct {
 // connection is given up.
 const silence = 10 * time.Second
 
-// address is what a returned message is recognised by.
+// address is what a returned message is recognised by. It is not unique: foreign
+// messages may have no id, and the same message may be on its way twice.
 type address struct{ exchange, key, id string }
 
 func openLane(w *connection) (*lane, error) {
@@ -59,10 +62,10 @@ func openLane(w *connection) (*lane, error) {
 		// The client puts a return into the channel before it hands on the confirmation
 		// of the same message, so whoever has seen the confirmation finds the return
 		// there. There is room for all, so that the client never waits.
-		returns:    ch.NotifyReturn(make(chan amqp.Return, maxUnconfirmed)),
-		slots:      make(chan struct{}, maxUnconfirmed),
-		unroutable: make(map[address]int),
-		silent:     make(map[string]time.Time),
+		returns:  ch.NotifyReturn(make(chan amqp.Return, maxUnconfirmed)),
+		slots:    make(chan struct{}, maxUnconfirmed),
+		returned: make(map[address]uint64),
+		silent:   make(map[string]time.Time),
 	}
 	if err := ch.Confirm(false); err != nil {
 		return nil, errors.Join(err, ch.Close())
@@ -77,7 +80,9 @@ func (l *lane) alive() bool { return !l.ch.IsClosed() }
 type parcel struct {
 	exchange, key string
 	amqp.Publishing
+	copied  bool // from a delivery: the server will add its notes to the headers
 	sent    time.Time
+	number  uint64 // on its channel; 0 until it is sent
 	confirm *amqp.DeferredConfirmation
 	err     error // why it is not known to be safe
 }
@@ -108,7 +113,9 @@ func (l *lane) publish(ctx context.Context, parcels []*parcel) {
 		if p.confirm, p.err = l.ch.PublishWithDeferredConfirm(p.exchange, p.key, true, false, p.Publishing); p.err != nil {
 			<-l.slots
 			p.err = l.failure(p, p.err)
+			continue
 		}
+		p.number = p.confirm.DeliveryTag
 	}
 	for _, p := range parcels[confirmed:] {
 		l.settle(ctx, p)
@@ -123,8 +130,13 @@ func (l *lane) fits(p *parcel) error {
 	if len(p.Headers) == 0 || most <= 0 {
 		return nil
 	}
+	if p.copied {
+		// With the server's notes of its way through a delay queue it would be a frame that
+		// no client can read, and so a message that nobody can take away.
+		most = min(most-(frameBytes-maxCopied), maxCopied)
+	}
 	if n := headerBytes(&p.Publishing); n > most {
-		return fmt.Errorf("its headers take %d bytes, and the server's frame_max is %d: move the large ones into the body: %w",
+		return fmt.Errorf("its headers take %d bytes, and a frame has room for %d: move the large ones into the body: %w",
 			n, most, broker.ErrTooLarge)
 	}
 	return nil
@@ -267,8 +279,13 @@ func (l *lane) blame(p *parcel) error {
 	return disconnected(e) // the fault of another message, or of none: publish it again
 }
 
+// maxReturned bounds the memory of returns.
+const maxReturned = 4096
+
 // takeReturns gives those parcels an error that were confirmed and returned: no
-// queue took them.
+// queue took them. A return names no number, so that it is held against every
+// message of its address that was sent before it was seen, whoever waits for it:
+// one that is published again for nothing is better than one that is lost.
 func (l *lane) takeReturns(parcels []*parcel) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -277,31 +294,27 @@ func (l *lane) takeReturns(parcels []*parcel) {
 		select {
 		case r, ok := <-l.returns:
 			if ok {
-				l.unroutable[address{r.Exchange, r.RoutingKey, r.MessageId}]++
+				l.returned[address{r.Exchange, r.RoutingKey, r.MessageId}] = l.ch.GetNextPublishSeqNo() - 1
 				continue
 			}
 		default:
 		}
 		break
 	}
-	if len(l.unroutable) == 0 {
-		return
+	if len(l.returned) > maxReturned {
+		l.doubtful = l.ch.GetNextPublishSeqNo() - 1
+		clear(l.returned)
 	}
-	for _, p := range parcels {
-		a := p.address()
-		if n := l.unroutable[a]; n > 1 {
-			l.unroutable[a] = n - 1
-		} else if n == 1 {
-			delete(l.unroutable, a)
-		} else {
-			continue
-		}
-		if p.err == nil {
-			p.err = unroutable(p)
+	if len(l.returned) > 0 || l.doubtful > 0 {
+		for _, p := range parcels {
+			if p.err == nil && p.number <= max(l.returned[p.address()], l.doubtful) {
+				p.err = unroutable(p)
+			}
 		}
 	}
 	if l.calls == 0 {
-		clear(l.unroutable) // what is left belongs to callers that gave up
+		clear(l.returned)
+		l.doubtful = 0
 	}
 }
 

@@ -11,7 +11,8 @@ import (
 // types. It is false for a delivery of another adapter. A retried message reads as it was
 // published first: properties that its copy had to move aside are back in their places.
 //
-// The headers and the body are shared with the adapter: treat them as read-only. The
+// It is there until the delivery is settled: call it in the handler. The headers and
+// the body are shared with the adapter: treat them as read-only. The
 // delivery cannot be settled through what is returned (its Ack and Nack fail): a second
 // ack would end the channel, and with it the leases of all other messages.
 func Native(d *broker.Delivery) (amqp.Delivery, bool) {

@@ -122,7 +122,8 @@ func (p *Publisher) Publish(ctx context.Context, to string, messages ...*broker.
 }
 
 // Close waits for the calls of Publish under way, until ctx ends, and closes the
-// connection.
+// connection, unless a subscription of the same endpoint still needs it. A call
+// that is under way even then ends with its own context, or with the connection.
 func (p *Publisher) Close(ctx context.Context) error {
 	p.mu.Lock()
 	again := p.closed
@@ -142,7 +143,6 @@ func (p *Publisher) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		err = fmt.Errorf("rabbitmq: close a publisher: confirmations are still under way: %w", ctx.Err())
 	}
-	p.out.release() // fails what is still under way
-	<-idle
+	p.out.release()
 	return err
 }

@@ -21,18 +21,31 @@ type session struct {
 	ch *amqp.Channel
 
 	// mu orders frames of acknowledgement as the tracker has decided them.
-	mu      sync.Mutex
-	tracker tracker
-	scratch []uint64
-	open    int // delivered and not settled
+	mu       sync.Mutex
+	tracker  tracker
+	scratch  []uint64
+	held     int // delivered and not settled
+	consumer int // number of the present consumer
+	open     int // what of held it was given
 }
 
 // leased is one delivery on a session.
 type leased struct {
 	on      *session
 	arrived time.Time
-	settled bool // guarded by on.mu
-	native  amqp.Delivery
+	// at is its place among those of its key: its tag, or where it was given back
+	// that of its first delivery on this session.
+	at       uint64
+	consumer int  // number of the one it was given to
+	settled  bool // guarded by on.mu
+	native   amqp.Delivery
+}
+
+// forget marks a lease as settled, and lets go of the message: its slab may live
+// as long as the slowest of its neighbours.
+func (l *leased) forget() {
+	l.settled = true
+	l.native = amqp.Delivery{DeliveryTag: l.native.DeliveryTag}
 }
 
 // nativeOf returns what the client delivered; nil when d is of another adapter.
@@ -69,17 +82,18 @@ func (s *session) claimed(l *leased) error {
 
 // ack acknowledges deliveries with as few frames as the order of their tags
 // allows, and returns when the system has taken them: what was settled stays so
-// if the process is killed now. Those that were settled before are left out.
-func (s *session) ack(deliveries []*leased) error {
+// if the process is killed now. late is told of those that were settled before.
+func (s *session) ack(deliveries []*leased, late func(i int, err error)) error {
 	return s.sending(func() error {
 		tags := s.scratch[:0]
-		for _, l := range deliveries {
-			if !l.settled {
-				l.settled = true
-				tags = append(tags, l.native.DeliveryTag)
+		for i, l := range deliveries {
+			if err := s.claimed(l); err != nil {
+				late(i, err)
+				continue
 			}
+			s.settle(l)
+			tags = append(tags, l.native.DeliveryTag)
 		}
-		s.open -= len(tags)
 		s.scratch = tags
 		through, rest := s.tracker.ack(tags)
 		if through > 0 {
@@ -96,25 +110,23 @@ func (s *session) ack(deliveries []*leased) error {
 	})
 }
 
-// nack gives deliveries back to the head of the queue, in their order. It returns
-// how many of them were still leased, which are the first.
-func (s *session) nack(deliveries []*leased) (n int, err error) {
-	err = s.sending(func() error {
-		for _, l := range deliveries {
+// nack gives deliveries back to the head of the queue, in their order. late is
+// told of those that were settled before.
+func (s *session) nack(deliveries []*leased, late func(i int, err error)) error {
+	return s.sending(func() error {
+		for i, l := range deliveries {
 			if err := s.claimed(l); err != nil {
-				return err
+				late(i, err)
+				continue
 			}
-			l.settled = true
-			s.open--
+			s.settle(l)
 			s.tracker.nack(l.native.DeliveryTag)
 			if err := s.ch.Nack(l.native.DeliveryTag, false, true); err != nil {
 				return err
 			}
-			n++
 		}
 		return nil
 	})
-	return n, err
 }
 
 // sending calls write with the lock held, and sends the frames that it has
@@ -144,24 +156,49 @@ func (s *session) locked(write func() error) error {
 }
 
 // renew ends a lease and returns a new one of the same delivery.
-func (s *session) renew(l *leased) *leased {
+func (s *session) renew(l *leased) (*leased, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	again := &leased{on: l.on, arrived: l.arrived, native: l.native}
-	l.settled = true
-	return again
+	if err := s.claimed(l); err != nil {
+		return nil, err
+	}
+	again := &leased{on: l.on, arrived: l.arrived, at: l.at, consumer: l.consumer, native: l.native}
+	l.forget()
+	return again, nil
 }
 
-// delivered counts a delivery that has come.
-func (s *session) delivered(n int) {
-	s.mu.Lock()
-	s.open += n
-	s.mu.Unlock()
+// settle counts a lease that ends. Lock held.
+func (s *session) settle(l *leased) {
+	l.forget()
+	s.held--
+	if l.consumer == s.consumer {
+		s.open--
+	}
 }
 
-// unsettled is how many deliveries the broker waits for.
-func (s *session) unsettled() int {
+// begin says that another consumer is given what comes from now on.
+func (s *session) begin() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open
+	s.consumer++
+	s.open = 0
+}
+
+// delivered counts deliveries that have come to the present consumer.
+func (s *session) delivered(batch []*leased) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held += len(batch)
+	s.open += len(batch)
+	for _, l := range batch {
+		l.consumer = s.consumer
+	}
+}
+
+// unsettled is how many deliveries the broker waits for: of the present consumer,
+// and in all.
+func (s *session) unsettled() (open, held int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open, s.held
 }

@@ -29,7 +29,7 @@ func (s *Subscription) Settle(ctx context.Context, settlements []broker.Settleme
 		}
 	}
 	b.acks.send(b.errs) // first: they need not wait for confirmations
-	s.putBack(b.kept.leases)
+	b.keep(s)
 	b.nacks(s)
 	if len(b.parcels) > 0 {
 		s.out.hurry(ctx, b.parcels)
@@ -81,7 +81,8 @@ func (g *group) add(i int, l *leased) {
 // send acknowledges a group.
 func (g *group) send(errs []error) {
 	g.bySession(func(at []int, leases []*leased) {
-		if err := leases[0].on.ack(leases); err != nil {
+		err := leases[0].on.ack(leases, func(i int, err error) { errs[at[i]] = err })
+		if err != nil {
 			for _, i := range at {
 				errs[i] = err
 			}
@@ -160,22 +161,22 @@ func (p *plan) keeps(m *broker.Settlement, l *leased) bool {
 		(p.ackTimeout <= 0 || time.Since(l.arrived) < p.ackTimeout/2)
 }
 
-// putBack puts deliveries in front of the buffer, in their order: everything in it
-// came later. Each becomes a new lease of the same delivery, so that its old one
-// is settled.
-func (s *Subscription) putBack(back []*leased) {
-	if len(back) == 0 {
+// keep puts what is released and stays here back into the buffer. Each becomes a
+// new lease of the same delivery, so that its old one is settled.
+func (b *settling) keep(s *Subscription) {
+	if len(b.kept.leases) == 0 {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	again := make([]*leased, 0, len(back)+len(s.buffer))
-	for _, l := range back {
-		if l.on == s.current {
-			again = append(again, l.on.renew(l))
+	for n, l := range b.kept.leases {
+		again, err := l.on.renew(l)
+		if err != nil {
+			b.errs[b.kept.at[n]] = err
+		} else if again.on == s.current { // else the broker delivers it again
+			s.buffer = s.gates.keep(s.buffer, again)
 		}
 	}
-	s.buffer = append(again, s.buffer...)
 	notify(s.arrived)
 }
 
@@ -188,7 +189,7 @@ func (b *settling) copy(i int, l *leased, to string, m *broker.Settlement) {
 			attempt++
 		}
 	}
-	b.parcels = append(b.parcels, &parcel{key: to, Publishing: copyOf(&l.native, attempt, m.Failure)})
+	b.parcels = append(b.parcels, &parcel{key: to, copied: m.Action != broker.DeadLetter, Publishing: copyOf(&l.native, attempt, m.Failure)})
 	b.copied.add(i, l)
 }
 
@@ -203,9 +204,11 @@ func (b *settling) nacks(s *Subscription) {
 		s.mu.Unlock()
 	}
 	b.back.bySession(func(at []int, leases []*leased) {
-		n, err := leases[0].on.nack(leases)
-		for _, i := range at[n:] {
-			b.errs[i] = err
+		err := leases[0].on.nack(leases, func(i int, err error) { b.errs[at[i]] = err })
+		if err != nil {
+			for _, i := range at {
+				b.errs[i] = err
+			}
 		}
 	})
 }

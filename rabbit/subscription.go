@@ -33,6 +33,7 @@ type Subscription struct {
 	mu      sync.Mutex
 	closed  bool
 	waiting bool      // Receive waits
+	wanted  int       // for how many
 	stopped bool      // the last Receive was cancelled: nothing more is wanted for now
 	idle    time.Time // since when Receive does not ask
 	buffer  []*leased // arrived and not yet returned, of the live session
@@ -169,7 +170,7 @@ func (s *Subscription) take(credit broker.Credit) ([]*leased, error) {
 		n++
 	}
 	if n == 0 {
-		s.waiting = true
+		s.waiting, s.wanted = true, credit.Messages
 		s.demand()
 		return nil, nil
 	}
@@ -202,10 +203,12 @@ func (s *Subscription) rest(stopped bool) {
 // demand tells the consuming goroutine that Receive waits although the window is
 // used up. Lock held.
 func (s *Subscription) demand() {
-	if s.current == nil || !s.window.wants(s.current.unsettled()) {
+	if s.current == nil {
 		return
 	}
-	notify(s.asked)
+	if open, _ := s.current.unsettled(); s.window.wants(open, s.wanted) {
+		notify(s.asked)
+	}
 }
 
 // notify leaves a note in a channel of capacity 1.

@@ -39,9 +39,12 @@ func (t *tracker) nack(tag uint64) {
 	t.advance()
 }
 
-// settle marks a tag, each of which is settled once.
+// settle marks a tag. A lease is settled once; a tag below base was.
 func (t *tracker) settle(tag uint64) {
 	t.base = max(t.base, 1)
+	if tag < t.base {
+		return
+	}
 	i := int(tag - t.base)
 	for len(t.settled) <= i {
 		t.settled = append(t.settled, false)

@@ -1,6 +1,10 @@
 package rabbit
 
-import "github.com/anyqueue/anyqueue/broker"
+import (
+	"time"
+
+	"github.com/anyqueue/anyqueue/broker"
+)
 
 // Bounds of a window that adapts.
 const (
@@ -8,59 +12,62 @@ const (
 	leastHigh = 256
 	// mostHigh is where more gains nothing: beyond it the client only buffers.
 	mostHigh = 2000
+	// soon: who is starved again within this time is fast, and gets more than he asks
+	// for.
+	soon = 200 * time.Millisecond
 )
 
 // window is how many unacknowledged messages the broker may push to a consumer:
 // AMQP's prefetch. Too small a one leaves workers waiting for the network, too
 // large a one takes messages from other workers that idle.
 //
-// Unless it is fixed it begins with what the handlers can run at once, doubles
-// when the runtime asks for more although all of it is in use, and begins again
-// when messages were given back because nobody asked for them.
+// Unless it is fixed it is what Receive asks for. It belongs to a consumer, so
+// that another size needs another consumer, which costs a few exchanges. A worker
+// whose handlers are slow pays them for each message, and is pushed no message
+// that it cannot run at once. For one that is fast it doubles, up to twice what
+// he holds and asks for.
 type window struct {
-	fixed     int // what the configuration says; 0: it adapts
-	size      int
-	low, high int
-	// parked: the consumer is cancelled until somebody asks.
+	fixed int // what the configuration says; 0: it adapts
+	size  int
+	high  int
+	// parked: there is no consumer, until somebody asks.
 	parked bool
+	last   time.Time // when it was set
 }
 
 func newWindow(prefetch int, in broker.Intent) window {
-	low := min(max(in.Concurrency, 1), mostHigh)
 	return window{
-		fixed: prefetch,
-		size:  low, low: low,
-		high: min(max(2*in.MaxInFlight, leastHigh, low), mostHigh),
+		fixed: prefetch, parked: true,
+		high: min(max(2*in.MaxInFlight, leastHigh), mostHigh),
 	}
 }
 
-// open returns the prefetch of a consumer that is started.
-func (w *window) open() int {
-	w.parked = false
+// prefetch is what a consumer is started with.
+func (w *window) prefetch() int {
 	if w.fixed > 0 {
 		return w.fixed
 	}
-	return w.size
+	return max(w.size, 1)
 }
 
-// wants says whether a caller that waits needs another window: the broker waits
-// for acknowledgements before it pushes more.
-func (w *window) wants(unsettled int) bool {
-	return w.parked || w.fixed == 0 && unsettled >= w.size && w.size < w.high
+// wants says whether a caller that waits for so many messages needs another
+// window: the broker waits for acknowledgements before it pushes as many. open is
+// how many deliveries of the present consumer are not settled.
+func (w *window) wants(open, asked int) bool {
+	return w.parked || w.fixed == 0 && open+asked > w.size && w.size < w.high
 }
 
-// grow makes the window larger if that is still wanted, and says so.
-func (w *window) grow(unsettled int) bool {
-	if !w.wants(unsettled) {
+// grow sets the window for a caller that waits, if that is still wanted, and says
+// so. held is how many deliveries are not settled in all.
+func (w *window) grow(open, held, asked int, now time.Time) bool {
+	if !w.wants(open, asked) {
 		return false
 	}
-	if !w.parked {
-		w.size = min(2*w.size, w.high)
+	size := asked
+	if !w.parked && now.Sub(w.last) < soon {
+		size = max(size, min(2*w.size, 2*(held+asked)))
 	}
+	w.size = min(max(size, 1), w.high)
+	w.parked, w.last = false, now
 	return true
-}
-
-// park is called when messages were given back unasked.
-func (w *window) park() {
-	w.parked, w.size = true, w.low
 }

@@ -71,7 +71,7 @@ type Capabilities struct {
 	SettleCalls int
 	// SettleLinger is how long a settlement may wait for others so that a batch is
 	// filled; 0 where an exchange is cheap. A batch that is full, a lease about to
-	// end and a shutdown never wait.
+	// end, a shutdown, and a batch that nothing under way can join never wait.
 	SettleLinger time.Duration
 
 	// AgeFrom says in a few words where PublishedAt comes from on this broker, for

@@ -123,7 +123,7 @@ func (k kind) newQueue(t brokertest.T, spec brokertest.QueueSpec) brokertest.Que
 			case brokertest.CallPublish:
 				failNextPublish(publish)
 			case brokertest.CallSettle, brokertest.CallExtend:
-				t.Skipf("a settlement fails together with the lease on RabbitMQ; TestCopyThatCannotBePublished... shows the copies")
+				t.Skipf("a settlement fails together with the lease on RabbitMQ; TestOriginalStaysWhileItsDelayQueueIsGoneOrFull shows the copies")
 			}
 		},
 	}

@@ -23,7 +23,10 @@ func (t *topology) ensure(open func() (*amqp.Channel, error)) error {
 	}
 	r := &run{open: open}
 	defer r.close()
-	for _, q := range t.queues {
+	for i, q := range t.order() {
+		if i == 1 && len(r.errs) > 0 && t.mode == TopologyDeclare {
+			return r.err() // nothing is made around a queue that somebody else has made
+		}
 		if t.mode == TopologyVerify {
 			r.do("find", "queue", q.name, q.String(), func(ch *amqp.Channel) error {
 				_, err := ch.QueueDeclarePassive(q.name, true, false, false, false, nil)
@@ -44,6 +47,13 @@ func (t *topology) ensure(open func() (*amqp.Channel, error)) error {
 		t.bind(r, &t.bindings[i])
 	}
 	return r.err()
+}
+
+// order begins with the queue that is consumed: if that exists with other arguments,
+// what belongs to it shall not be there for nothing.
+func (t *topology) order() []queue {
+	i := slices.IndexFunc(t.queues, func(q queue) bool { return q.name == t.queue })
+	return slices.Concat(t.queues[i:i+1], t.queues[:i], t.queues[i+1:])
 }
 
 func (t *topology) verb() string {

@@ -43,9 +43,10 @@
 // The attempt travels in a header. The server's own count of deliveries is kept apart
 // as [broker.Delivery].Abandoned: evidence of crashes. Two kinds of consumers differ:
 //
-//   - Ordered (single active consumer): a message is given back with a nack, to keep
-//     its place, and a nack can carry no header. There the attempt is the server's
-//     count of deliveries; a crash and a release spend one.
+//   - Ordered (single active consumer): a message keeps its place, so that it cannot
+//     be copied. What is released waits here, what is retried goes back with a nack,
+//     and a nack can carry no header: the attempt is the server's count of
+//     deliveries. A retry, a crash and the end of the worker spend one.
 //   - Classic queues count nothing: a message that kills its worker comes back until
 //     somebody takes it away.
 //
@@ -58,6 +59,13 @@
 // own recovery is not used: a late ack would hit another message that was given the
 // same delivery tag. Every lease belongs to its channel ([broker.Session]); once that
 // is gone, settling fails with [broker.ErrLeaseLost] and does nothing.
+//
+// # What is pushed
+//
+// RabbitMQ pushes. Nothing is consumed before the first Receive, and the prefetch is
+// what Receive asks for, so that slow handlers take nothing that another worker could
+// run. When a Receive is cancelled (a pause, a drain) the consumer is cancelled too,
+// except that of an ordered queue, which stays the active one until its channel ends.
 //
 // # Words
 //

@@ -36,6 +36,7 @@ func TestSlowHandlerIsCancelledBeforeTheAcknowledgementTimeout(t *testing.T) {
 		}
 	})
 	f.start()
+	f.during(func() { f.await("the slow handler is cancelled", func() bool { return cancelled.Load() > 0 }) })
 	f.finish()
 	if cancelled.Load() != 1 {
 		t.Errorf("%d handlers were cancelled, want 1", cancelled.Load())

@@ -322,5 +322,5 @@ func unroutable(p *parcel) error {
 	if p.exchange == "" {
 		return fmt.Errorf("queue %q does not exist: declare it, or open it with topology: declare: %w", p.key, broker.ErrNotFound)
 	}
-	return fmt.Errorf("exchange %q routes %q to no queue; bind one: %w", p.exchange, p.key, broker.ErrNotFound)
+	return fmt.Errorf("exchange %q routes a message with key %q to no queue; bind one, or correct the key or the headers: %w", p.exchange, p.key, broker.ErrNotFound)
 }

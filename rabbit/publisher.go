@@ -59,6 +59,9 @@ func To(exchange, routingKey string) string {
 func route(to string) (exchange, key string, err error) {
 	rest, ok := strings.CutPrefix(to, exchangePrefix)
 	if !ok {
+		if to == "" {
+			return "", "", &broker.FieldError{Field: "To", Problem: "is empty; give the name of a queue, or rabbit.To(exchange, routingKey)"}
+		}
 		return "", to, shortString("Queue", to)
 	}
 	name, key, ok := strings.Cut(rest, "/")

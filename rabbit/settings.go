@@ -132,11 +132,12 @@ type Settings struct {
 
 	// Heartbeat is how often each side shows that it lives, in whole seconds; the
 	// smaller of this and the server's own (60 s) counts. Default 10 s; at least
-	// 1 s, at most 65535 s. A server that was silent for three times as long is
-	// given up, and gives up a client after twice as long: too short, and a pause of the network or of a busy process ends the
+	// 1 s, at most 65535 s. A server that was silent for half as long again is
+	// given up (the client shows itself twice as often); it gives up a client after
+	// twice as long. Too short, and a pause of the network or of a busy process ends the
 	// connection and gives every message back; too long, and a half-open connection
 	// goes unnoticed.
-	Heartbeat time.Duration `yaml:"heartbeat" default:"10s" doc:"How often each side shows that it lives, in whole seconds; a server silent for three times as long is given up."`
+	Heartbeat time.Duration `yaml:"heartbeat" default:"10s" doc:"How often each side shows that it lives, in whole seconds; a server silent for half as long again is given up."`
 	// DialTimeout bounds the connecting to one address, the handshakes of TLS and
 	// AMQP included. Default 5 s; at least 100 ms. A server answers a wrong password only after 3 s
 	// (against guessing), so with less that shows as a timeout.

@@ -15,7 +15,8 @@ import (
 // fails before the broker has read it, the message is delivered again.
 //
 // A retry, a dead letter and, on a quorum queue, a release are a copy that the
-// broker has confirmed and routed, and then an ack of the original. If that ack
+// broker has confirmed and routed, and then an ack of the original. (An ordered
+// consumer keeps what it releases, and gives back what it retries with a nack.) If that ack
 // is lost there are two: the copy has the id of the original, for dedupe. While
 // the copy cannot be published the original stays leased.
 func (s *Subscription) Settle(ctx context.Context, settlements []broker.Settlement) error {

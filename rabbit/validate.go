@@ -196,7 +196,7 @@ func (f *faults) timing(s *Settings) {
 	if d.DialTimeout < minTimeout {
 		f.add("DialTimeout", s.DialTimeout, "must be at least %s; leave it 0 for %s", minTimeout, DefaultDialTimeout)
 	} else if d.ConnectTimeout < d.DialTimeout {
-		f.add("ConnectTimeout", s.ConnectTimeout, "must be at least DialTimeout, %s; leave it 0 for %s", d.DialTimeout, DefaultConnectTimeout)
+		f.add("ConnectTimeout", s.ConnectTimeout, "must be at least dial_timeout, %s; leave it 0 for %s", d.DialTimeout, DefaultConnectTimeout)
 	}
 	if d.WriteTimeout < minTimeout {
 		f.add("WriteTimeout", s.WriteTimeout, "must be at least %s; leave it 0 for %s", minTimeout, DefaultWriteTimeout)

@@ -193,6 +193,9 @@ func (e Explanation) String() string {
 		row("middleware", "%s", strings.Join(e.Middleware, " > "))
 	}
 	for _, c := range e.Classes {
+		if c.Class == failure.ClassCrash {
+			continue // said above: it is counted by deliveries, not by attempts
+		}
 		if c.Attempts <= 1 {
 			row(string(c.Class), "dead-lettered at once")
 			continue

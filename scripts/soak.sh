@@ -22,7 +22,8 @@ echo "== backlog and failing handler"
 mkdir -p docs
 (cd bench && go run ./cmd/soak -for "${SOAK:-10m}" -out ../docs/benchmarks.md)
 
+mkdir -p .cache
 echo "== faults of RabbitMQ, ${FAULT_MESSAGES:-500000} messages each"
 ANYQUEUE_FAULT_MESSAGES="${FAULT_MESSAGES:-500000}" go test -race -count=1 -v -timeout 6h \
-  -run 'NothingIsLost|Stall|Latency|CorruptFrame|Queue|OriginalStays|MemoryAlarm|Killed' ./rabbit |
-  grep -E '^(--- |ok|FAIL|PASS)'
+  -run 'NothingIsLost|Stall|Latency|CorruptFrame|Queue|OriginalStays|MemoryAlarm|Killed|SlowHandler|ConsumerTimeout' ./rabbit |
+  tee .cache/faults.log | grep -E '^(--- |ok|FAIL|PASS)'

@@ -33,8 +33,9 @@ apt_update() {
 apt_install() {
   local policy=/usr/sbin/policy-rc.d made=no rc=0
   echo "servers: $name: installing $* with apt" >&2
-  if [[ ! -e "$policy" ]]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
+  # One that an interrupted run of this script has left is ours, too.
+  if [[ ! -e "$policy" ]] || grep -q 'anyqueue' "$policy"; then
+    printf '#!/bin/sh\n# anyqueue: no service is started while its servers are installed\nexit 101\n' >"$policy"
     chmod 755 "$policy"
     made=yes
   fi
@@ -51,11 +52,14 @@ try_apt_install() {
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >"$tools/apt.log" 2>&1 8>&- 9>&-
 }
 
-# service_off SERVICE: called right after the package was installed by us, so that nobody's service is ended.
+# service_off SERVICE...: called right after the package was installed by us, so that nobody's service is ended.
 service_off() {
+  local unit
   command -v systemctl >/dev/null || return 0
-  systemctl disable --quiet "$1" >/dev/null 2>&1 || true
-  [[ ! -d /run/systemd/system ]] || systemctl stop "$1" >/dev/null 2>&1 || true
+  for unit in "$@"; do
+    systemctl disable --quiet "$unit" >/dev/null 2>&1 || true
+    [[ ! -d /run/systemd/system ]] || systemctl stop "$unit" >/dev/null 2>&1 || true
+  done
 }
 
 # apt_mirror prints where this system's own packages come from, if it is a Debian; debootstrap knows a default for

@@ -57,7 +57,7 @@ rabbitmq_acquire() {
     # Another `up` may have installed it while this one waited for the lock.
     if ! rabbitmq_installed; then
       apt_install rabbitmq-server || return
-      service_off rabbitmq-server
+      service_off rabbitmq-server epmd.socket epmd
       rabbitmq_installed || { why="rabbitmq-server was installed, but does not run"; return 1; }
     fi
     exec 8>&-

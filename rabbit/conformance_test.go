@@ -134,6 +134,9 @@ func (s *Subscription) kill() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	// An ack that was sent is not answered: give the server a moment to read it, or the
+	// reset of the connection may overtake it.
+	<-time.After(200 * time.Millisecond)
 	w := s.link.state().live
 	s.stop()
 	if w != nil {

@@ -53,6 +53,9 @@ func (t *topology) ensure(open func() (*amqp.Channel, error)) error {
 // what belongs to it shall not be there for nothing.
 func (t *topology) order() []queue {
 	i := slices.IndexFunc(t.queues, func(q queue) bool { return q.name == t.queue })
+	if i < 0 {
+		return t.queues
+	}
 	return slices.Concat(t.queues[i:i+1], t.queues[:i], t.queues[i+1:])
 }
 

@@ -93,7 +93,7 @@ func TestEveryImpossibleSettingIsReported(t *testing.T) {
 		"broken heartbeat":           {func(s *Settings) { s.Heartbeat = 1500 * time.Millisecond }, "Heartbeat", "whole seconds"},
 		"endless heartbeat":          {func(s *Settings) { s.Heartbeat = 65536 * time.Second }, "Heartbeat", "whole seconds"},
 		"negative dial timeout":      {func(s *Settings) { s.DialTimeout = -1 }, "DialTimeout", "at least 100ms"},
-		"connect below dial":         {func(s *Settings) { s.ConnectTimeout = time.Second }, "ConnectTimeout", "at least DialTimeout, 5s"},
+		"connect below dial":         {func(s *Settings) { s.ConnectTimeout = time.Second }, "ConnectTimeout", "at least dial_timeout, 5s"},
 		"negative write timeout":     {func(s *Settings) { s.WriteTimeout = -1 }, "WriteTimeout", "at least"},
 		"short ack timeout":          {func(s *Settings) { s.AckTimeout = time.Millisecond }, "AckTimeout", "at least 1s"},
 		"long connection name":       {func(s *Settings) { s.ConnectionName = long }, "ConnectionName", "255"},

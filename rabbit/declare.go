@@ -23,10 +23,7 @@ func (t *topology) ensure(open func() (*amqp.Channel, error)) error {
 	}
 	r := &run{open: open}
 	defer r.close()
-	for i, q := range t.order() {
-		if i == 1 && len(r.errs) > 0 && t.mode == TopologyDeclare {
-			return r.err() // nothing is made around a queue that somebody else has made
-		}
+	for _, q := range t.order() {
 		if t.mode == TopologyVerify {
 			r.do("find", "queue", q.name, q.String(), func(ch *amqp.Channel) error {
 				_, err := ch.QueueDeclarePassive(q.name, true, false, false, false, nil)
@@ -49,8 +46,8 @@ func (t *topology) ensure(open func() (*amqp.Channel, error)) error {
 	return r.err()
 }
 
-// order begins with the queue that is consumed: if that exists with other arguments,
-// what belongs to it shall not be there for nothing.
+// order begins with the queue that is consumed: what is wrong with that one is to be
+// read first.
 func (t *topology) order() []queue {
 	i := slices.IndexFunc(t.queues, func(q queue) bool { return q.name == t.queue })
 	if i < 0 {

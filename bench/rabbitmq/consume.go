@@ -153,7 +153,11 @@ func (g *gauge) wait(ctx context.Context) error {
 		}
 	}
 	if g.sample.Messages == 0 {
-		return errors.New("the run was too short to be measured")
+		return ErrTooShort
 	}
 	return nil
 }
+
+// ErrTooShort says that a run ended before anything could be measured: the messages
+// were handled, and there are no figures.
+var ErrTooShort = errors.New("the run was too short to be measured")
